@@ -1,0 +1,462 @@
+"""Every validation and every error message of the functional storey, and all sizes in Python's exact integers.
+
+The kernels below take a plan and trust it; so nothing reaches them that has not passed here. Messages say the operator, the
+argument, the value received and the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import gcd
+from operator import index
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = [
+    "Array", "Axis", "ConvProblem", "WindowProblem", "bias_shape", "choice", "conv_problem", "conv_transpose_problem", "data", "flag",
+    "float_dtype", "grad", "integer", "layout", "needs", "output", "padding_pairs", "padding_per_axis", "per_axis", "result",
+    "shape_of", "sizes", "window_problem",
+]
+
+Array = NDArray[Any]
+_LARGEST = 2**62  # of any size in bytes or elements: products of two stay far from the limits of what C computes with
+
+# ---------------------------------------------------------------------------------------------------- integers
+
+
+def integer(op: str, name: str, value: Any, minimum: int | None = None, *, whole: Any = None) -> int:
+    """Return `value` as an int of at least `minimum`; `whole` is the argument that it is part of."""
+    received = value if whole is None else whole
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{op}: {name} must be made of integers, received {name}={received!r}")
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be made of integers, received {name}={received!r}") from None
+    if minimum is not None and number < minimum:
+        rule = {0: "non-negative", 1: "positive"}.get(minimum, f"at least {minimum}")
+        raise ValueError(f"{op}: {name} must be {rule}, received {name}={received!r}")
+    if abs(number) >= _LARGEST:
+        raise ValueError(f"{op}: {name} must be below 2**62, received {name}={received!r}")
+    return number
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes) and np.ndim(value) != 0
+
+
+def per_axis(op: str, name: str, value: Any, n: int, minimum: int | None = None) -> tuple[int, ...]:
+    """Return one int per axis, from an int or a sequence of `n` ints."""
+    if not _is_sequence(value):
+        return (integer(op, name, value, minimum),) * n
+    if len(value) != n:
+        raise ValueError(f"{op}: {name} must be an int or {n} ints, one per spatial axis, received {name}={value!r}")
+    return tuple(integer(op, name, item, minimum, whole=value) for item in value)
+
+
+def sizes(op: str, name: str, value: Any, n: int | None = None, minimum: int = 0) -> tuple[int, ...]:
+    """Return a shape: a sequence of ints, `n` of them if given."""
+    if not _is_sequence(value):
+        raise TypeError(f"{op}: {name} must be a sequence of integers, received {name}={value!r}")
+    if n is not None and len(value) != n:
+        raise ValueError(f"{op}: {name} must have {n} entries, received {name}={value!r}")
+    return tuple(integer(op, name, item, minimum, whole=value) for item in value)
+
+
+def flag(op: str, name: str, value: Any) -> bool:
+    """Return a bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{op}: {name} must be True or False, received {name}={value!r}")
+    return bool(value)
+
+
+def needs(op: str, value: Any) -> tuple[bool, bool, bool]:
+    """Return which of the gradients of input, weight and bias are wanted."""
+    if not isinstance(value, tuple | list) or len(value) != 3:
+        raise ValueError(f"{op}: needs must be three booleans (input, weight, bias), received needs={value!r}")
+    a, b, c = (flag(op, "needs", item) for item in value)
+    return a, b, c
+
+
+def choice(op: str, name: str, value: Any, allowed: Sequence[str]) -> str:
+    """Return one of the allowed strings."""
+    if not isinstance(value, str) or value not in allowed:
+        listed = ", ".join(repr(item) for item in allowed)
+        raise ValueError(f"{op}: {name} must be one of {listed}, received {name}={value!r}")
+    return value
+
+
+def padding_per_axis(op: str, value: Any, n: int) -> Any:
+    """Return "same", "valid", one int per axis, or one (lo, hi) pair per axis: what a layer keeps."""
+    if isinstance(value, str):
+        return choice(op, "padding", value, ("same", "valid"))
+    if _is_sequence(value) and any(_is_sequence(item) for item in value):
+        if len(value) != n:
+            raise ValueError(f"{op}: padding must have {n} (lo, hi) pairs, received padding={value!r}")
+        pairs = []
+        for item in value:
+            if not _is_sequence(item) or len(item) != 2:
+                raise ValueError(f"{op}: padding must be made of (lo, hi) pairs, received padding={value!r}")
+            pairs.append(tuple(integer(op, "padding", i, 0, whole=value) for i in item))
+        return tuple(pairs)
+    return per_axis(op, "padding", value, n, 0)
+
+
+def padding_pairs(
+    op: str, value: Any, size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """Return (lo, hi) for each axis; ``"same"`` is SAME_UPPER of ONNX: ``ceil(size / stride)`` outputs, the extra at the end."""
+    checked = padding_per_axis(op, value, len(size))
+    if checked == "valid":
+        return ((0, 0),) * len(size)
+    if checked == "same":
+        totals = [
+            max(0, (-(-w // s) - 1) * s + d * (k - 1) + 1 - w) for w, k, s, d in zip(size, kernel, stride, dilation, strict=True)
+        ]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    return tuple(item if isinstance(item, tuple) else (item, item) for item in checked)
+
+
+# ---------------------------------------------------------------------------------------------------- arrays
+
+_COMPUTE = {np.dtype(np.float16): np.dtype(np.float32), np.dtype(np.float32): np.dtype(np.float32),
+            np.dtype(np.float64): np.dtype(np.float64)}
+
+
+def float_dtype(op: str, dtype: DTypeLike) -> np.dtype[Any]:
+    """Return a dtype that the library computes with: float16, float32 or float64."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if dtype is None or found.newbyteorder("=") not in _COMPUTE:
+        raise TypeError(f"{op}: dtype must be float16, float32 or float64, received dtype={dtype!r}")
+    return found.newbyteorder("=")
+
+
+def _as_array(op: str, name: str, value: Any) -> tuple[Array, bool]:
+    """Return `value` as an array, and whether it had a dtype of its own (a list has not)."""
+    if type(value) is np.ndarray:
+        return value, True
+    if value is None or isinstance(value, str | bytes):
+        raise TypeError(f"{op}: {name} must be an array of float16, float32 or float64, received {name}={value!r}")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"{op}: {name} cannot be read as an array: {error}") from None
+    return array, hasattr(value, "dtype") or hasattr(value, "__array__")
+
+
+def data(op: str, **operands: Any) -> tuple[np.dtype[Any], list[Any]]:
+    """Return the result's dtype and each operand in the dtype to compute in, native and aligned; None stays None.
+
+    float16 computes in float32. Operands without a dtype of their own (lists, numbers) take that of the arrays.
+    """
+    arrays, own = [], []
+    for name, value in operands.items():
+        if value is None and name == "bias":
+            arrays.append(None)
+            continue
+        array, typed = _as_array(op, name, value)
+        dtype = array.dtype
+        if dtype.kind not in ("f" if typed else "fiu") or dtype.itemsize > 8:
+            raise TypeError(
+                f"{op}: {name} must be float16, float32 or float64, received {name} of dtype {dtype}; "
+                f"convert it, e.g. {name}.astype(np.float32)"
+            )
+        if typed:
+            own.append(dtype)
+        arrays.append(array)
+    # NumPy's promotion; with operands of one dtype, the usual case, there is nothing to promote.
+    kind = own[0] if len(set(own)) == 1 else np.result_type(*own) if own else np.dtype(np.float64)
+    kind = kind.newbyteorder("=") if not kind.isnative else kind
+    compute = _COMPUTE[kind]
+    return kind, [a if a is None or (a.dtype == compute and a.flags.aligned) else np.require(a, compute, "A") for a in arrays]
+
+
+def layout(array: Array) -> Array:
+    """Return an array that the kernels read quickly: consecutive along its last axis.
+
+    The kernels honour any strides, so this only trades a copy for speed; not for broadcast views, whose copy may be huge.
+    """
+    if array.ndim == 0 or array.shape[-1] <= 1 or array.strides[-1] == array.itemsize or 0 in array.strides:
+        return array
+    return np.ascontiguousarray(array)
+
+
+def shape_of(op: str, name: str, array: Array, n: int) -> tuple[bool, tuple[int, ...]]:
+    """Return (batched, the shape with a batch axis) of an input with `n` spatial axes."""
+    if array.ndim == n + 2:
+        return True, array.shape
+    if array.ndim == n + 1:
+        return False, (1, *array.shape)
+    letters = ("L", "H, W", "D, H, W")[n - 1]
+    raise ValueError(
+        f"{op}: {name} must have the axes (N, C, {letters}) or (C, {letters}), received {name} of shape {array.shape}"
+    )
+
+
+def grad(op: str, array: Array, shape: tuple[int, ...], name: str = "grad_output") -> Array:
+    """Return a gradient after checking that it has the shape of the forward result."""
+    if array.shape != shape:
+        raise ValueError(f"{op}: {name} must have the shape of the forward result {shape}, received shape {array.shape}")
+    return array
+
+
+def result(op: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, zero: bool = False) -> Array:
+    """Return a new array for results; MemoryError where it cannot be had."""
+    elements = 1
+    for size in shape:
+        elements *= size
+    if elements * dtype.itemsize >= _LARGEST:
+        raise MemoryError(f"{op}: a result of shape {shape} and dtype {dtype} cannot be held in memory")
+    return np.zeros(shape, dtype) if zero else np.empty(shape, dtype)
+
+
+def output(op: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[Array | None]) -> Array | None:
+    """Check ``out=``; return it if the kernels may write straight into it, else None (compute aside, then copy)."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{op}: out must be a NumPy array, received {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"{op}: out must have the shape of the result {shape}, received shape {out.shape}")
+    if out.dtype != dtype:
+        raise TypeError(f"{op}: out must have the dtype of the result, {dtype}, received {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError(f"{op}: out must be writeable, received a read-only array")
+    straight = (
+        type(out) is np.ndarray and out.dtype.isnative and out.flags.c_contiguous and out.flags.aligned and dtype in (np.float32, np.float64)
+        and not any(a is not None and np.may_share_memory(out, a) for a in inputs)
+    )
+    return out if straight else None
+
+
+# ---------------------------------------------------------------------------------------------------- convolution
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis of a forward problem, as the kernels take it."""
+
+    size: int
+    out: int
+    kernel: int
+    stride: int
+    dilation: int
+    lo: int
+    hi: int
+
+    @property
+    def trivial(self) -> bool:
+        """Whether the axis changes nothing."""
+        return self.size == self.out == self.kernel == 1 and self.lo == self.hi == 0
+
+
+@dataclass(frozen=True)
+class ConvProblem:
+    """A convolution's sizes. A transposed convolution is described by the convolution whose input gradient it is."""
+
+    batched: bool
+    batch: int
+    groups: int
+    in_channels: int  # of a group
+    out_channels: int  # of a group
+    axes: tuple[Axis, ...]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the convolution's input."""
+        return self._shape(self.in_channels, [a.size for a in self.axes])
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the convolution's result."""
+        return self._shape(self.out_channels, [a.out for a in self.axes])
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight, OIHW."""
+        return (self.groups * self.out_channels, self.in_channels, *[a.kernel for a in self.axes])
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the forward pass."""
+        total = self.batch * self.groups * self.in_channels * self.out_channels
+        for a in self.axes:
+            total *= a.out * a.kernel
+        return total
+
+    def _shape(self, channels: int, spatial: list[int]) -> tuple[int, ...]:
+        return (*([self.batch] if self.batched else []), self.groups * channels, *spatial)
+
+
+def _weight(op: str, shape: tuple[int, ...], n: int, axes: str) -> None:
+    if len(shape) != n + 2:
+        letters = ("kL", "kH, kW", "kD, kH, kW")[n - 1]
+        raise ValueError(f"{op}: weight must have the axes ({axes}, {letters}), received weight of shape {shape}")
+    if 0 in shape:
+        raise ValueError(f"{op}: weight must not be empty, received weight of shape {shape}")
+
+
+def bias_shape(op: str, bias: Array | None, channels: int) -> None:
+    """Check that bias has one entry per output channel."""
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"{op}: bias must have shape ({channels},), one per output channel, received shape {bias.shape}")
+
+
+def conv_problem(
+    op: str, n: int, x_shape: tuple[int, ...], batched: bool, w_shape: tuple[int, ...],
+    stride: Any, padding: Any, dilation: Any, groups: Any,
+) -> ConvProblem:
+    """Check a convolution's shapes and options. `x_shape` has its batch axis."""
+    _weight(op, w_shape, n, "O, I / groups")
+    strides = per_axis(op, "stride", stride, n, 1)
+    dilations = per_axis(op, "dilation", dilation, n, 1)
+    g = integer(op, "groups", groups, 1)
+    kernel, spatial = w_shape[2:], x_shape[2:]
+    pads = padding_pairs(op, padding, spatial, kernel, strides, dilations)
+    if x_shape[1] == 0:
+        raise ValueError(f"{op}: input must have at least one channel, received input of shape {x_shape}")
+    if w_shape[0] % g:
+        raise ValueError(f"{op}: the {w_shape[0]} output channels of weight must be divisible by groups, received groups={g}")
+    if w_shape[1] * g != x_shape[1]:
+        raise ValueError(
+            f"{op}: weight of shape {w_shape} with groups={g} takes input of {w_shape[1] * g} channels, "
+            f"received input with {x_shape[1]} channels"
+        )
+    axes = []
+    for size, k, s, d, (lo, hi) in zip(spatial, kernel, strides, dilations, pads, strict=True):
+        reach = d * (k - 1) + 1
+        if reach > size + lo + hi:
+            raise ValueError(
+                f"{op}: the kernel must fit the padded input: dilation * (kernel - 1) + 1 = {reach} but the padded "
+                f"input has {size} + {lo} + {hi} elements (weight of shape {w_shape}, padding={padding!r}, dilation={dilation!r})"
+            )
+        _reach_is_sane(op, size + lo + hi, reach, padding)
+        axes.append(Axis(size, (size + lo + hi - reach) // s + 1, k, s, d, lo, hi))
+    return ConvProblem(batched, x_shape[0], g, w_shape[1], w_shape[0] // g, tuple(axes))
+
+
+def _reach_is_sane(op: str, padded: int, reach: int, padding: Any) -> None:
+    if max(padded, reach) >= _LARGEST:
+        raise ValueError(f"{op}: the padded input must be smaller than 2**62 along each axis, received padding={padding!r}")
+
+
+def conv_transpose_problem(
+    op: str, n: int, x_shape: tuple[int, ...], batched: bool, w_shape: tuple[int, ...],
+    stride: Any, padding: Any, output_padding: Any, groups: Any, dilation: Any,
+) -> ConvProblem:
+    """Check a transposed convolution; returns the convolution whose input gradient it is (IOHW weight is its OIHW)."""
+    _weight(op, w_shape, n, "I, O / groups")
+    strides = per_axis(op, "stride", stride, n, 1)
+    dilations = per_axis(op, "dilation", dilation, n, 1)
+    extra = per_axis(op, "output_padding", output_padding, n, 0)
+    g = integer(op, "groups", groups, 1)
+    if isinstance(padding, str):
+        raise ValueError(f"{op}: padding must be ints or (lo, hi) pairs, received padding={padding!r}")
+    pads = padding_pairs(op, padding, x_shape[2:], w_shape[2:], strides, dilations)
+    if x_shape[1] != w_shape[0] or w_shape[0] % g:
+        raise ValueError(
+            f"{op}: weight of shape {w_shape} with groups={g} takes input of {w_shape[0]} channels, divisible by groups, "
+            f"received input with {x_shape[1]} channels"
+        )
+    axes = []
+    for size, k, s, d, (lo, hi), more in zip(x_shape[2:], w_shape[2:], strides, dilations, pads, extra, strict=True):
+        if more >= max(s, d):
+            raise ValueError(
+                f"{op}: output_padding must be smaller than stride or dilation, received output_padding={output_padding!r}"
+            )
+        if size == 0:
+            raise ValueError(f"{op}: input must not be empty along a spatial axis, received input of shape {x_shape}")
+        result_size = (size - 1) * s - lo - hi + d * (k - 1) + more + 1
+        if result_size < 1:
+            raise ValueError(f"{op}: the result would be empty, received padding={padding!r}: it must leave at least one element")
+        _reach_is_sane(op, result_size + lo + hi, d * (k - 1) + 1, padding)
+        axes.append(Axis(result_size, size, k, s, d, lo, hi))
+    return ConvProblem(batched, x_shape[0], g, w_shape[1], w_shape[0] // g, tuple(axes))
+
+
+# ---------------------------------------------------------------------------------------------------- windows
+
+
+@dataclass(frozen=True)
+class WindowProblem:
+    """Sizes of a pooling or unfolding: a window over every channel."""
+
+    batched: bool
+    batch: int
+    channels: int
+    axes: tuple[Axis, ...]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the input."""
+        return self._shape([a.size for a in self.axes])
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        return self._shape([a.out for a in self.axes])
+
+    def _shape(self, spatial: list[int]) -> tuple[int, ...]:
+        return (*([self.batch] if self.batched else []), self.channels, *spatial)
+
+
+def window_problem(
+    op: str, n: int, x_shape: tuple[int, ...], batched: bool, kernel_size: Any, stride: Any = None, padding: Any = 0,
+    dilation: Any = 1, ceil_mode: Any = False, *, pooling: bool = True,
+) -> WindowProblem:
+    """Check a window's shapes and options; `x_shape` has its batch axis.
+
+    Output side: floor((size + lo + hi - dilation*(kernel-1) - 1 [+ stride - 1 with ceil_mode]) / stride) + 1, less one where the last
+    window would start beyond input and left padding. With `pooling` no window may lie wholly in padding.
+    """
+    kernel = per_axis(op, "kernel_size", kernel_size, n, 1)
+    strides = kernel if stride is None else per_axis(op, "stride", stride, n, 1)
+    dilations = per_axis(op, "dilation", dilation, n, 1)
+    ceil = flag(op, "ceil_mode", ceil_mode)
+    if isinstance(padding, str):
+        raise ValueError(f"{op}: padding must be ints or (lo, hi) pairs, received padding={padding!r}")
+    pads = padding_pairs(op, padding, x_shape[2:], kernel, strides, dilations)
+    if x_shape[1] == 0:
+        raise ValueError(f"{op}: input must have at least one channel, received input of shape {x_shape}")
+    axes = []
+    for size, k, s, d, (lo, hi) in zip(x_shape[2:], kernel, strides, dilations, pads, strict=True):
+        reach = d * (k - 1) + 1
+        _reach_is_sane(op, size + lo + hi, reach, padding)
+        if size == 0:
+            raise ValueError(f"{op}: input must not be empty along a spatial axis, received input of shape {x_shape}")
+        if reach > size + lo + hi:
+            raise ValueError(
+                f"{op}: the window must fit the padded input: dilation * (kernel_size - 1) + 1 = {reach} but the padded input "
+                f"has {size} + {lo} + {hi} elements, received kernel_size={kernel_size!r}"
+            )
+        out = (size + lo + hi - reach + (s - 1 if ceil else 0)) // s + 1
+        if ceil and (out - 1) * s >= size + lo:
+            out -= 1
+        if pooling:
+            _no_window_in_padding(op, size, out, k, s, d, lo, padding)
+        axes.append(Axis(size, out, k, s, d, lo, hi))
+    return WindowProblem(batched, x_shape[0], x_shape[1], tuple(axes))
+
+
+def _no_window_in_padding(op: str, size: int, out: int, k: int, s: int, d: int, lo: int, padding: Any) -> None:
+    """Raise where some window has no tap inside the input.
+
+    The first and the last window are the worst, unless taps are further apart than the input is wide: then a window may
+    step over it, and starts are tried until their residues modulo the dilation repeat.
+    """
+
+    def inside(start: int) -> bool:
+        first = -(start // d) if start < 0 else 0  # the first tap at or after 0
+        return first < k and start + first * d < size
+
+    tried = min(out, d // gcd(s, d), 1 << 20) if d > size else 1
+    for o in (*range(tried), out - 1):
+        if not inside(o * s - lo):
+            raise ValueError(
+                f"{op}: no window may lie wholly in padding, received padding={padding!r}: window {o} with its {k} taps starts "
+                f"at {o * s - lo} of an input of {size}"
+            )

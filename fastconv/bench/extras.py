@@ -1,0 +1,46 @@
+"""Optional packages: imported where they are used, with an error that says what to install."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+class MissingExtraError(ImportError):
+    """A package of the extra ``bench`` is not installed."""
+
+
+def require(module: str, purpose: str) -> Any:
+    """Import an optional module.
+
+    Parameters
+    ----------
+    module : str
+        Its dotted name.
+    purpose : str
+        What needs it, in the plural: the first words of the error.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+
+    Examples
+    --------
+    >>> require("math", "numbers").sqrt(4.0)
+    2.0
+    >>> require("no_such_module", "pictures")
+    Traceback (most recent call last):
+    fastconv.bench.extras.MissingExtraError: pictures need no_such_module: pip install "fastconv[bench]"
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise
+        raise MissingExtraError(f'{purpose} need {package}: pip install "fastconv[bench]"') from error

@@ -1,0 +1,32 @@
+"""The operators, each next to its gradient; all of them are importable from :mod:`fastconv` itself.
+
+Every differentiable operator ``f`` has ``f_backward(grad_output, <what f returned or needs saved>, <f's options>)``:
+
+====================  ======================================================  ==========================
+operator              its backward                                            saved from the forward pass
+====================  ======================================================  ==========================
+conv1d|2d|3d          (grad_output, input, weight, *, options, needs)         input, weight
+conv_transpose1-3d    (grad_output, input, weight, *, options, needs)         input, weight
+linear                (grad_output, input, weight, *, needs)                  input, weight
+max_pool1-3d          (grad_output, indices, input_shape)                     indices
+adaptive_max_pool     (grad_output, indices, input_shape)                     indices
+max_unpool1-3d        (grad_output, indices)                                  indices
+avg_pool1-3d          (grad_output, input_shape, kernel_size, options)        input's shape
+adaptive_avg_pool     (grad_output, input_shape)                              input's shape
+lp_pool1-3d           (grad_output, input, norm_type, kernel_size, options)   input
+unfold                (grad_output, input_shape, kernel_size, options)        input's shape
+fold                  (grad_output, kernel_size, options)                     nothing
+pad                   (grad_output, pad, mode)                                nothing
+relu                  (grad_output, output)                                   output
+softmax, log_softmax  (grad_output, output, dim)                              output
+cross_entropy         (grad_output, input, target, *, reduction)              input
+====================  ======================================================  ==========================
+"""
+
+from fastconv.functional import activation, conv, linear as _linear, loss
+from fastconv.functional.activation import *  # noqa: F403
+from fastconv.functional.conv import *  # noqa: F403
+from fastconv.functional.linear import *  # noqa: F403
+from fastconv.functional.loss import *  # noqa: F403
+
+__all__ = [*activation.__all__, *conv.__all__, *_linear.__all__, *loss.__all__]

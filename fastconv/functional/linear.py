@@ -1,0 +1,161 @@
+"""The fully connected layer beside its gradients: matrix products on the packed kernels of the convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from fastconv import _check, plan
+from fastconv._check import Array
+from fastconv._threads import current
+
+__all__ = ["linear", "linear_backward"]
+
+
+def _product(a: Array, b: Array, bias: Array | None, result: Array) -> None:
+    """result = a @ b + bias for matrices; a transposed view is read as it is."""
+    (m, k), n = a.shape, b.shape[1]
+    if 0 in (m, n):
+        return
+    if k == 0:
+        result[...] = 0 if bias is None else bias
+        return
+    found = plan.cached(("matmul", m, n, k, a.dtype.num), lambda: plan.matmul_plan(m, n, k, a.dtype))
+    found.run(a, b, bias, result, current())
+
+
+def _rows(op: str, name: str, array: Array, features: int) -> Array:
+    if array.ndim == 0 or array.shape[-1] != features:
+        raise ValueError(
+            f"{op}: {name} must have {features} features along its last axis, received {name} of shape {array.shape}"
+        )
+    rows = 1
+    for size in array.shape[:-1]:
+        rows *= size
+    return array.reshape(rows, features)
+
+
+def _weight(op: str, weight: Array) -> None:
+    if weight.ndim != 2:
+        raise ValueError(f"{op}: weight must have the axes (O, I), received weight of shape {weight.shape}")
+
+
+def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, out: Array | None = None) -> Array:
+    """Apply a fully connected layer, ``y = x @ weight.T + bias``.
+
+    Axes: I input features, O output features; any number of leading axes.
+
+    Parameters
+    ----------
+    input : array_like of shape (..., I)
+        float16, float32 or float64.
+    weight : array_like of shape (O, I)
+        One row for each output.
+    bias : array_like of shape (O,), optional
+        Added to each output.
+    out : ndarray, optional
+        Where to write the result; of the result's shape and dtype.
+
+    Returns
+    -------
+    ndarray of shape (..., O)
+        float16 computes in float32 and is returned as float16. The bits do not depend on the number of threads.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    TypeError
+        If an array is not float16, float32 or float64.
+    MemoryError
+        If result or workspace cannot be had.
+
+    References
+    ----------
+    .. [1] K. Goto, R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34, 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv as fc
+    >>> fc.linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]), np.array([0.5, 0.0]))
+    array([[11.5,  2. ]])
+    """
+    kind, (x, w, b) = _check.data("linear", input=input, weight=weight, bias=bias)
+    _weight("linear", w)
+    rows = _rows("linear", "input", x, w.shape[1])
+    _check.bias_shape("linear", b, w.shape[0])
+    shape = (*x.shape[:-1], w.shape[0])
+    straight = None if out is None else _check.output("linear", out, shape, kind, (x, w, b))
+    result = _check.result("linear", shape, x.dtype) if straight is None else straight
+    _product(rows, w.T, b, result.reshape(rows.shape[0], w.shape[0]))
+    if out is not None:
+        if straight is None:
+            out[...] = result
+        return out
+    return result if result.dtype == kind else result.astype(kind)
+
+
+def linear_backward(
+    grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike, *, needs: tuple[bool, bool, bool] = (True, True, True)
+) -> tuple[Any, Any, Any]:
+    """Gradients of :func:`linear` with respect to input, weight and bias.
+
+    Axes: I input features, O output features; any number of leading axes.
+
+    Parameters
+    ----------
+    grad_output : array_like of shape (..., O)
+        Gradient of a scalar with respect to the result.
+    input : array_like of shape (..., I)
+        What the forward call was given.
+    weight : array_like of shape (O, I)
+        What the forward call was given.
+    needs : tuple of three bools, default (True, True, True)
+        Which gradients to compute: of input, weight, bias.
+
+    Returns
+    -------
+    tuple of (grad_input, grad_weight, grad_bias)
+        ndarrays of the shapes of input and weight and of shape (O,); None where not needed.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    TypeError
+        If an array is not float16, float32 or float64.
+    MemoryError
+        If result or workspace cannot be had.
+
+    References
+    ----------
+    .. [1] K. Goto, R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34, 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv as fc
+    >>> x, w = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])
+    >>> gx, gw, gb = fc.linear_backward(np.array([[2.0]]), x, w)
+    >>> gx, gw, gb
+    (array([[6., 8.]]), array([[2., 4.]]), array([2.]))
+    """
+    op = "linear_backward"
+    kind, (gy, x, w) = _check.data(op, grad_output=grad_output, input=input, weight=weight)
+    need_x, need_w, need_b = _check.needs(op, needs)
+    _weight(op, w)
+    rows = _rows(op, "input", x, w.shape[1])
+    _check.grad(op, gy, (*x.shape[:-1], w.shape[0]))
+    g = gy.reshape(rows.shape[0], w.shape[0])
+    gx = gw = gb = None
+    if need_x:
+        gx = _check.result(op, x.shape, gy.dtype)
+        _product(g, w, None, gx.reshape(rows.shape))
+    if need_w:
+        gw = _check.result(op, w.shape, gy.dtype)
+        _product(g.T, rows, None, gw)
+    if need_b:
+        gb = g.sum(axis=0)
+    return tuple(a if a is None or a.dtype == kind else a.astype(kind) for a in (gx, gw, gb))

@@ -1,0 +1,235 @@
+"""First values of weights: Xavier's and He's distributions, with torch's names.
+
+Every function fills a parameter (or array) in place and returns it. `generator` is a ``numpy.random.Generator``, a
+seed for a new one, or None for a seed from the system. The draws are made in float64, so one seed gives a float32 and
+a float64 layer the same weights up to rounding.
+
+The bounds come from `fan_in` and `fan_out`, the numbers of inputs that an output reads and of outputs that an input
+reaches: for a weight of shape ``(out, in / groups, *kernel)`` they are ``in / groups * prod(kernel)`` and
+``out * prod(kernel)``.
+
+References
+----------
+Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010 (Xavier).
+He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015 (Kaiming).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastconv import _check as check
+from fastconv.nn.module import Parameter
+
+__all__ = ["calculate_gain", "kaiming_normal_", "kaiming_uniform_", "xavier_normal_", "xavier_uniform_"]
+
+Generator: TypeAlias = np.random.Generator | int | None
+
+_Weight = TypeVar("_Weight", Parameter, NDArray[Any])
+
+
+def make_generator(op: str, generator: Generator) -> np.random.Generator:
+    """Return a generator as it is, and one made from a seed.
+
+    Raises
+    ------
+    TypeError
+        When `generator` is neither a ``numpy.random.Generator``, an int nor None.
+    ValueError
+        When a seed is negative.
+    """
+    if isinstance(generator, np.random.Generator) or generator is None:
+        return np.random.default_rng(generator)
+    if not isinstance(generator, int | np.integer):
+        raise TypeError(
+            f"{op}: generator must be a numpy.random.Generator, an int seed or None, received generator={generator!r}"
+        )
+    return np.random.default_rng(check.integer(op, "generator", generator, 0))
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """Return the factor by which weights grow to keep the variance after a nonlinearity.
+
+    Parameters
+    ----------
+    nonlinearity : {"linear", "conv1d", "conv2d", "conv3d", "sigmoid", "tanh", "relu", "leaky_relu"}
+        What follows the layer.
+    param : float, optional
+        The negative slope of "leaky_relu", 0.01 where not given.
+
+    Raises
+    ------
+    ValueError
+        When the name is none of these.
+
+    Examples
+    --------
+    >>> calculate_gain("relu") == math.sqrt(2)
+    True
+    """
+    if nonlinearity in ("linear", "conv1d", "conv2d", "conv3d", "sigmoid"):
+        return 1.0
+    if nonlinearity == "tanh":
+        return 5.0 / 3.0
+    if nonlinearity == "relu":
+        return math.sqrt(2.0)
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else param
+        return math.sqrt(2.0 / (1.0 + slope**2))
+    raise ValueError(
+        "calculate_gain: nonlinearity must be one of linear, conv1d, conv2d, conv3d, sigmoid, tanh, relu, leaky_relu, "
+        f"received nonlinearity={nonlinearity!r}"
+    )
+
+
+def kaiming_uniform_(
+    weight: _Weight,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    *,
+    generator: Generator = None,
+) -> _Weight:
+    """Fill with He's uniform distribution, U(-b, b) with b = gain * sqrt(3 / fan).
+
+    Parameters
+    ----------
+    weight : Parameter or ndarray of shape (out, in / groups, *kernel)
+        Filled in place.
+    a : float, default 0
+        The negative slope of "leaky_relu".
+    mode : {"fan_in", "fan_out"}
+        Keep the variance of the outputs, or that of the gradients.
+    nonlinearity : str, default "leaky_relu"
+        See `calculate_gain`.
+    generator : numpy.random.Generator or int, optional
+        The source, or its seed.
+
+    Raises
+    ------
+    ValueError
+        When `weight` has fewer than two axes, or a name is unknown.
+
+    Examples
+    --------
+    >>> weight = kaiming_uniform_(np.empty((16, 6, 5, 5)), nonlinearity="relu", generator=0)
+    >>> bool(abs(weight).max() <= math.sqrt(6 / 150))
+    True
+    """
+    bound = math.sqrt(3.0) * _kaiming_std("kaiming_uniform_", weight, a, mode, nonlinearity)
+    return _fill(weight, make_generator("kaiming_uniform_", generator).uniform(-bound, bound, weight.shape))
+
+
+def kaiming_normal_(
+    weight: _Weight,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    *,
+    generator: Generator = None,
+) -> _Weight:
+    """Fill with He's normal distribution, of mean 0 and standard deviation gain / sqrt(fan).
+
+    Parameters and errors are those of `kaiming_uniform_`.
+
+    Examples
+    --------
+    >>> weight = kaiming_normal_(np.empty((300, 200)), nonlinearity="relu", generator=0)
+    >>> bool(abs(weight.std() - math.sqrt(2 / 200)) < 1e-3)
+    True
+    """
+    std = _kaiming_std("kaiming_normal_", weight, a, mode, nonlinearity)
+    return _fill(weight, make_generator("kaiming_normal_", generator).normal(0.0, std, weight.shape))
+
+
+def xavier_uniform_(weight: _Weight, gain: float = 1.0, *, generator: Generator = None) -> _Weight:
+    """Fill with Xavier's uniform distribution, U(-b, b) with b = gain * sqrt(6 / (fan_in + fan_out)).
+
+    Parameters
+    ----------
+    weight : Parameter or ndarray of shape (out, in / groups, *kernel)
+        Filled in place.
+    gain : float, default 1
+        See `calculate_gain`.
+    generator : numpy.random.Generator or int, optional
+        The source, or its seed.
+
+    Raises
+    ------
+    ValueError
+        When `weight` has fewer than two axes.
+
+    Examples
+    --------
+    >>> weight = xavier_uniform_(np.empty((30, 20)), generator=0)
+    >>> bool(abs(weight).max() <= math.sqrt(6 / 50))
+    True
+    """
+    bound = gain * math.sqrt(6.0 / max(1, sum(fans("xavier_uniform_", weight))))
+    return _fill(weight, make_generator("xavier_uniform_", generator).uniform(-bound, bound, weight.shape))
+
+
+def xavier_normal_(weight: _Weight, gain: float = 1.0, *, generator: Generator = None) -> _Weight:
+    """Fill with Xavier's normal distribution, of mean 0 and standard deviation gain * sqrt(2 / (fan_in + fan_out)).
+
+    Parameters and errors are those of `xavier_uniform_`.
+
+    Examples
+    --------
+    >>> weight = xavier_normal_(np.empty((300, 200)), generator=0)
+    >>> bool(abs(weight.std() - math.sqrt(2 / 500)) < 1e-3)
+    True
+    """
+    std = gain * math.sqrt(2.0 / max(1, sum(fans("xavier_normal_", weight))))
+    return _fill(weight, make_generator("xavier_normal_", generator).normal(0.0, std, weight.shape))
+
+
+def fans(op: str, weight: Parameter | NDArray[Any]) -> tuple[int, int]:
+    """Return fan_in and fan_out of a weight of shape (out, in / groups, *kernel).
+
+    Raises
+    ------
+    ValueError
+        When `weight` has fewer than two axes.
+
+    Examples
+    --------
+    >>> fans("init", np.empty((16, 6, 5, 5)))
+    (150, 400)
+    """
+    if len(weight.shape) < 2:
+        raise ValueError(
+            f"{op}: weight must have two axes or more, (out, in / groups, *kernel), "
+            f"received weight of shape {weight.shape}"
+        )
+    outputs, inputs, *kernel = weight.shape
+    return inputs * math.prod(kernel), outputs * math.prod(kernel)
+
+
+def default_init_(layer: str, weight: Parameter, bias: Parameter | None, generator: Generator) -> None:
+    """Fill a layer's parameters as torch does by default: all from U(-b, b) with b = 1 / sqrt(fan_in).
+
+    For the weight this is ``kaiming_uniform_(a=sqrt(5))``.
+    """
+    source = make_generator(layer, generator)
+    kaiming_uniform_(weight, a=math.sqrt(5.0), generator=source)
+    if bias is not None:
+        bound = 1.0 / math.sqrt(max(1, fans(layer, weight)[0]))
+        _fill(bias, source.uniform(-bound, bound, bias.shape))
+
+
+def _kaiming_std(op: str, weight: Parameter | NDArray[Any], a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"{op}: mode must be 'fan_in' or 'fan_out', received mode={mode!r}")
+    fan = fans(op, weight)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))
+
+
+def _fill(weight: _Weight, values: NDArray[np.float64]) -> _Weight:
+    array = weight.data if isinstance(weight, Parameter) else weight
+    array[...] = values
+    return weight

@@ -1,0 +1,210 @@
+"""Which algorithm for which problem, and the bounded cache of plans.
+
+One readable function per operator chooses; it looks at the shape, the dtype and the instruction set only, so that results do not
+change between machines of one instruction set. Everything else about a plan (blocks, stages, tasks) is the C algorithm's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastconv import _engine
+from fastconv._check import Axis, ConvProblem, WindowProblem
+from fastconv._config import current_isa, current_precision
+
+__all__ = [
+    "ALGORITHMS", "Explanation", "cached", "choose_conv", "choose_weight_grad", "clear", "conv_plan", "exact", "matmul_plan",
+    "window_plan",
+]
+
+#: Names that ``algorithm=`` takes; "naive" is the reference in NumPy.
+ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "naive")
+
+# The operators, in the order of fc_op in fastconv.h.
+CONV, CONV_INPUT_GRAD, CONV_WEIGHT_GRAD, MATMUL, MAX_POOL, MAX_POOL_GRAD, MAX_UNPOOL, AVG_POOL, AVG_POOL_GRAD, UNFOLD, FOLD = range(11)
+ADAPTIVE, COUNT_INCLUDE_PAD = 1, 2
+
+_VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
+_ISA_NAMES = list(_engine.isa_names())
+
+# ---------------------------------------------------------------------------------------------------- the cache
+
+_CACHE_LIMIT = 1024
+_cache: dict[Hashable, Any] = {}
+T = TypeVar("T")
+
+
+def exact(*values: Any) -> bool:
+    """Whether raw arguments may be a cache key: 1, 1.0 and True are equal and hash alike, so only exact types may."""
+    for v in values:
+        kind = type(v)
+        if kind is tuple:
+            if not exact(*v):
+                return False
+        elif kind is not int and kind is not str and kind is not bool and v is not None:
+            return False
+    return True
+
+
+def typed(*values: Any) -> tuple[Any, ...]:
+    """A cache key of exact values in which False is not 0 and True is not 1."""
+    return tuple(typed(*v) if type(v) is tuple else (v,) if type(v) is bool else v for v in values)
+
+
+def cached(key: Hashable, make: Callable[[], T]) -> T:
+    """The value stored under `key`, made if there is none. Instruction set and precision join the key."""
+    full = (key, current_isa(), current_precision())
+    found = _cache.get(full)
+    if found is None:
+        found = make()
+        if len(_cache) >= _CACHE_LIMIT:  # the oldest half goes; dicts keep the order of insertion
+            for old in list(_cache)[: _CACHE_LIMIT // 2]:
+                _cache.pop(old, None)
+        _cache[full] = found
+    result: T = found
+    return result
+
+
+def clear() -> None:
+    """Forget all plans."""
+    _cache.clear()
+
+
+# ---------------------------------------------------------------------------------------------------- choice
+
+
+def _lanes(dtype: np.dtype[Any]) -> int:
+    return _VECTOR_BYTES[_ISA_NAMES[current_isa()]] // dtype.itemsize
+
+
+def _taps(axes: Sequence[Axis]) -> int:
+    taps = 1
+    for a in axes:
+        taps *= a.kernel
+    return taps
+
+
+def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[str, str]:
+    """Algorithm and reason for a forward pass (op CONV) or an input gradient."""
+    lanes = _lanes(dtype)
+    forward = op == CONV
+    rows, reds = problem.out_channels, problem.in_channels
+    if not forward:
+        rows, reds = reds, rows
+    taps = _taps(problem.axes)
+    if rows == 1 and reds == 1 and taps <= 4096:
+        return "depthwise", "one channel a group: rows of pixels in the lanes, nothing packed"
+    if problem.groups > 1 and rows <= lanes // 2 and reds <= 64 and taps <= 4096:
+        return "depthwise", f"groups of {reds} to {rows} channels leave vectors of {lanes} lanes empty: pixels in the lanes instead"
+    if rows < lanes and rows % lanes:
+        return "im2col", f"{rows} result channels do not fill {lanes} lanes: patches packed panel by panel, pixels in the lanes"
+    return "direct", f"{rows} result channels fill {lanes} lanes: channels in the lanes, no patches"
+
+
+def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str, str]:
+    """Algorithm and reason for a weight gradient."""
+    lanes = _lanes(dtype)
+    taps = _taps(problem.axes)
+    k, c = problem.out_channels, problem.in_channels
+    if problem.groups > 1 and k <= lanes // 2 and c <= 64 and taps <= 4096:
+        return "depthwise", f"groups of {k} channels leave vectors of {lanes} lanes empty: dot products along rows of pixels"
+    return "direct", "output channels in the lanes, inputs broadcast from a padded panel"
+
+
+# ---------------------------------------------------------------------------------------------------- plans
+
+_IDLE = (1, 1, 1, 1, 1, 0, 0)
+
+
+def _spatial_slots(axes: Sequence[Axis]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The three axes of the kernels and where each of ours went: axes that change nothing leave W to one that does."""
+    kept = [a for a in axes if not a.trivial]
+    slots, next_slot = [], 5 - len(kept)
+    for a in axes:
+        if a.trivial:
+            slots.append(-1)
+        else:
+            slots.append(next_slot)
+            next_slot += 1
+    full = [_IDLE] * (3 - len(kept)) + [(a.size, a.out, a.kernel, a.stride, a.dilation, a.lo, a.hi) for a in kept]
+    return full, slots
+
+
+def conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any], algorithm: str) -> _engine.Plan:
+    """The plan of a convolution's forward pass, input gradient or weight gradient; `algorithm` is not "auto"."""
+    axes, spatial = _spatial_slots(problem.axes)
+    data = (*((0,) if problem.batched else ()), 1, *spatial)
+    weight = (0, 1, *spatial)
+    slots = {
+        CONV: (data, weight, (0,), data),
+        CONV_INPUT_GRAD: (data, weight, (0,), data),
+        CONV_WEIGHT_GRAD: (data, data, (), weight),
+    }[op]
+    return _engine.Plan(
+        op, 0 if dtype == np.float32 else 1, problem.batch, problem.groups, problem.in_channels, problem.out_channels,
+        axes, slots, algorithm, current_isa(), float(problem.macs),
+    )
+
+
+def matmul_plan(m: int, n: int, k: int, dtype: np.dtype[Any]) -> _engine.Plan:
+    """The plan of a product of an (m, k) and a (k, n) matrix."""
+    return _engine.Plan(
+        MATMUL, 0 if dtype == np.float32 else 1, m, 1, k, n, [_IDLE] * 3, ((0, 1), (0, 1), (0,), (0, 1)), "matmul",
+        current_isa(), float(m) * n * k,
+    )
+
+
+def window_plan(
+    problem: WindowProblem, op: int, dtype: np.dtype[Any], algorithm: str, *, flags: int = 0, divisor: float = 0.0,
+    columns: bool = False,
+) -> _engine.Plan:
+    """The plan of a pooling, of its gradient, or of unfold and fold (`columns`: their matrix as operand 3 or 0)."""
+    axes, spatial = _spatial_slots(problem.axes)
+    data: tuple[int, ...] = (*((0,) if problem.batched else ()), 1, *spatial)
+    matrix = (*((0,) if problem.batched else ()), 1, 2)
+    slots = (data, (), data, data)
+    if columns:
+        slots = (data, (), (), matrix) if op == UNFOLD else (matrix, (), (), data)
+    cost = float(problem.batch * problem.channels)
+    for a in problem.axes:
+        cost *= max(a.out * min(a.kernel, a.size), a.size)
+    return _engine.Plan(
+        op, 0 if dtype == np.float32 else 1, problem.batch, 1, problem.channels, problem.channels, axes, slots, algorithm,
+        current_isa(), cost, flags, divisor,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- explanation
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a call would run, and why; ``str()`` gives it as a sentence a line."""
+
+    operator: str
+    algorithm: str
+    reason: str
+    isa: str = ""
+    tasks: tuple[int, ...] = ()
+    workspace_bytes: int = 0
+    scratch_bytes: int = 0
+
+    def __str__(self) -> str:
+        lines = [f"{self.operator}: {self.algorithm}", f"  because {self.reason}"]
+        if self.isa:
+            lines += [
+                f"  instruction set {self.isa}; tasks of its stages: {', '.join(map(str, self.tasks))}",
+                f"  workspace {self.workspace_bytes} bytes, and {self.scratch_bytes} bytes for each thread",
+            ]
+        return "\n".join(lines)
+
+    @staticmethod
+    def of(operator: str, plan: _engine.Plan, reason: str) -> Explanation:
+        """Explain a plan."""
+        return Explanation(
+            operator, plan.algorithm, reason, plan.isa, plan.tasks, plan.workspace_bytes, plan.scratch_bytes
+        )

@@ -1,0 +1,438 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The driver: runs the stages of a plan over OpenMP threads, owns their memory, turns failures into exceptions.
+
+It knows nothing of convolution, of dtypes or of vectors. A stage's tasks lie in a queue; every thread of a parallel region
+takes from it until it is empty or the slice of time is over. Between slices the calling thread, outside the region, takes
+the GIL and looks for signals. Scratch and workspace are checked out per call, so any number of Python threads, and a
+signal handler, may be inside at once; the pool itself is touched only with the GIL held.
+"""
+
+from cython.parallel cimport parallel, threadid
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef extern from "fastconv.h":
+    enum: FC_DIMS
+    enum: FC_RANK
+    enum: FC_MAX_ARRAYS
+    enum: FC_SCRATCH_HEAD
+    ctypedef enum fc_dtype:
+        pass
+    ctypedef enum fc_op:
+        FC_CONV, FC_CONV_INPUT_GRAD, FC_CONV_WEIGHT_GRAD, FC_MATMUL, FC_MAX_POOL, FC_MAX_POOL_GRAD, FC_MAX_UNPOOL
+        FC_AVG_POOL, FC_AVG_POOL_GRAD, FC_UNFOLD, FC_FOLD, FC_OPS
+    ctypedef enum fc_isa:
+        FC_ISAS
+    ctypedef enum fc_mode:
+        FC_RUN, FC_PACK, FC_RUN_PACKED
+    enum:
+        FC_ADAPTIVE
+        FC_COUNT_INCLUDE_PAD
+    ctypedef struct fc_axis:
+        int64_t in_ "in"
+        int64_t out, kernel, stride, dilation, pad, pad_hi
+    ctypedef struct fc_problem:
+        fc_op op
+        fc_dtype dtype
+        int64_t batch, groups, in_channels, out_channels
+        fc_axis axis[3]
+        int flags
+        double divisor
+    ctypedef struct fc_array:
+        char *data
+        Py_ssize_t stride[5]
+    ctypedef struct fc_call:
+        fc_array array[4]
+        char *workspace
+        char *packed
+        fc_mode mode
+        int failed
+    ctypedef struct fc_algorithm:
+        const char *name
+        const char *isa
+        unsigned ops
+        const char *(*prepare)(fc_plan *) noexcept nogil
+        Py_ssize_t (*tasks)(const fc_plan *, fc_mode, Py_ssize_t, Py_ssize_t *) noexcept nogil
+    ctypedef struct fc_plan:
+        fc_problem problem
+        const fc_algorithm *algorithm
+        Py_ssize_t stages
+        int64_t workspace, scratch, packed
+        double cost
+    const char *fc_isa_name(fc_isa)
+    bint fc_isa_compiled(fc_isa)
+    bint fc_isa_supported(fc_isa)
+    const fc_algorithm *fc_algorithm_at(fc_isa, fc_dtype, int)
+    double fc_peak_kernel(fc_isa, fc_dtype, int64_t) noexcept nogil
+    const char *fc_compiler()
+    const char *fc_openmp()
+    const char *fc_flags()
+
+cdef extern from "driver.h":
+    ctypedef struct fc_queue:
+        int64_t next, end, grain
+        double deadline
+    double fc_now() noexcept nogil
+    void *fc_allocate(size_t) noexcept nogil
+    void fc_free(void *) noexcept nogil
+    void fc_drain(fc_queue *, const fc_plan *, fc_call *, Py_ssize_t, char *) noexcept nogil
+
+# ------------------------------------------------------------------------------------------------ memory
+
+cdef enum: POOL_SLOTS = 64
+cdef double SLICE = 0.05           # seconds between looks for signals
+cdef double SERIAL_COST = 2e5      # multiply-adds below which a region costs more than it gives
+
+cdef struct Block:
+    char *data
+    size_t size
+
+cdef Block pool[POOL_SLOTS]        # free blocks; touched only with the GIL
+cdef int pool_count = 0
+cdef size_t pool_bytes = 0
+POOL_LIMIT = 256 << 20             # bytes kept between calls
+cdef size_t pool_limit = POOL_LIMIT
+
+cdef bint forked = False           # in a forked child the parent's OpenMP threads do not exist
+
+
+cdef Block checkout(size_t size) except *:
+    """A block of at least `size` bytes: the smallest that fits of the pool, if it is not far too large."""
+    global pool_count, pool_bytes
+    cdef int i, best = -1
+    cdef Block block
+    for i in range(pool_count):
+        if size <= pool[i].size <= 2 * size + (1 << 20) and (best < 0 or pool[i].size < pool[best].size):
+            best = i
+    if best >= 0:
+        block = pool[best]
+        pool_count -= 1
+        pool[best] = pool[pool_count]
+        pool_bytes -= block.size
+        return block
+    block.size = size
+    block.data = <char *> fc_allocate(size)
+    if block.data == NULL and pool_count:
+        release_memory()
+        block.data = <char *> fc_allocate(size)
+    if block.data == NULL:
+        raise MemoryError(f"fastconv: a workspace of {size} bytes cannot be had")
+    return block
+
+
+cdef void give_back(Block block) noexcept:
+    global pool_count, pool_bytes
+    if pool_count < POOL_SLOTS and pool_bytes + block.size <= pool_limit:
+        pool[pool_count] = block
+        pool_count += 1
+        pool_bytes += block.size
+    else:
+        fc_free(block.data)
+
+
+def release_memory():
+    """Frees the workspace that is kept between calls; returns the number of bytes."""
+    global pool_count, pool_bytes
+    cdef size_t freed = pool_bytes
+    while pool_count:
+        pool_count -= 1
+        fc_free(pool[pool_count].data)
+    pool_bytes = 0
+    return freed
+
+
+def after_fork_in_child():
+    """OpenMP's threads stayed in the parent, and its pool would wait for them for ever: compute on one thread."""
+    global forked
+    forked = True
+
+
+def is_forked():
+    """Whether this process was forked after fastconv was imported."""
+    return forked
+
+# ------------------------------------------------------------------------------------------------ plans
+
+
+class Unsupported(ValueError):
+    """The named algorithm does not do this problem; the text says why."""
+
+
+cdef class Packed:
+    """Weights packed for one plan."""
+    cdef Block block
+    cdef object plan
+
+    def __dealloc__(self):
+        if self.block.data != NULL:
+            fc_free(self.block.data)
+
+
+cdef class Plan:
+    """An immutable recipe: algorithm, block sizes, stages. `run` may be called by many threads at once.
+
+    ``axes`` are (in, out, kernel, stride, dilation, pad_lo, pad_hi) for D, H, W; ``slots`` gives for each operand the place
+    in N C D H W of each of its array's axes, or -1 for an axis of length 1 that has none.
+    """
+    cdef fc_plan plan
+    cdef int ndim[FC_MAX_ARRAYS]
+    cdef int slot[FC_MAX_ARRAYS][8]
+
+    def __init__(self, int op, int dtype, batch, groups, in_channels, out_channels, axes, slots, str algorithm, int isa,
+                 double cost, int flags=0, double divisor=0.0):
+        cdef fc_problem *p = &self.plan.problem
+        cdef int i, j
+        cdef const fc_algorithm *a
+        cdef bytes name = algorithm.encode()
+        p.op = <fc_op> op
+        p.dtype = <fc_dtype> dtype
+        p.batch, p.groups, p.in_channels, p.out_channels = batch, groups, in_channels, out_channels
+        p.flags, p.divisor = flags, divisor
+        for i in range(FC_DIMS):
+            set_axis(&p.axis[i], axes[i])
+        for i in range(FC_MAX_ARRAYS):
+            self.ndim[i] = len(slots[i])
+            if self.ndim[i] > 8:
+                raise ValueError("fastconv: an operand has at most 8 axes")
+            for j in range(self.ndim[i]):
+                self.slot[i][j] = slots[i][j]
+        i = 0
+        while True:
+            a = fc_algorithm_at(<fc_isa> isa, <fc_dtype> dtype, i)
+            if a == NULL:
+                raise Unsupported(f"algorithm {algorithm!r} does not exist for this operator")
+            if a.name == name and a.ops >> op & 1:
+                break
+            i += 1
+        self.plan.algorithm = a
+        self.plan.cost = cost
+        cdef const char *reason = a.prepare(&self.plan)
+        if reason != NULL:
+            raise Unsupported(f"algorithm {algorithm!r} takes only {reason.decode()}")
+
+    @property
+    def algorithm(self):
+        """Name of the algorithm."""
+        return self.plan.algorithm.name.decode()
+
+    @property
+    def isa(self):
+        """Name of the instruction set."""
+        return self.plan.algorithm.isa.decode()
+
+    @property
+    def workspace_bytes(self):
+        """Memory shared by the threads of a call."""
+        return self.plan.workspace
+
+    @property
+    def scratch_bytes(self):
+        """Memory of each thread of a call."""
+        return self.plan.scratch
+
+    @property
+    def packed_bytes(self):
+        """Packed weights that a frozen layer keeps."""
+        return self.plan.packed
+
+    @property
+    def tasks(self):
+        """Number of tasks of each stage."""
+        cdef Py_ssize_t grain, s
+        return tuple(self.plan.algorithm.tasks(&self.plan, FC_RUN, s, &grain) for s in range(self.plan.stages))
+
+    cdef int bind(self, fc_array *to, int i, object value) except -1:
+        """Address and strides of operand i, in elements and in N C D H W order."""
+        cdef cnp.ndarray array
+        cdef int axis
+        cdef Py_ssize_t itemsize
+        memset(to, 0, sizeof(fc_array))
+        if value is None:
+            return 0
+        array = value
+        if cnp.PyArray_NDIM(array) != self.ndim[i]:
+            raise ValueError(f"fastconv: operand {i} has {cnp.PyArray_NDIM(array)} axes, its plan {self.ndim[i]}")
+        itemsize = cnp.PyArray_ITEMSIZE(array)
+        to.data = <char *> cnp.PyArray_DATA(array)
+        for axis in range(self.ndim[i]):
+            if self.slot[i][axis] >= 0:
+                to.stride[self.slot[i][axis]] = cnp.PyArray_STRIDE(array, axis) // itemsize
+        return 0
+
+    def run(self, a, b, c, d, int threads, Packed packed=None):
+        """Computes operand d from a, b, c on at most `threads` threads. False if a task refused its data."""
+        cdef fc_call call
+        self.bind(&call.array[0], 0, a)
+        self.bind(&call.array[1], 1, b)
+        self.bind(&call.array[2], 2, c)
+        self.bind(&call.array[3], 3, d)
+        call.failed = 0
+        call.mode = FC_RUN
+        call.packed = NULL
+        if packed is not None:
+            if packed.plan is not self:
+                raise ValueError("fastconv: these weights were packed for another plan")
+            call.mode = FC_RUN_PACKED
+            call.packed = packed.block.data
+        if threads < 1 or forked or self.plan.cost < SERIAL_COST:
+            threads = 1
+        self.execute(&call, threads)
+        return call.failed == 0
+
+    def pack(self, weight, int threads):
+        """The weights as this plan packs them, or None if it packs nothing."""
+        cdef fc_call call
+        cdef Packed packed
+        if self.plan.packed == 0:
+            return None
+        packed = Packed()
+        packed.plan = self
+        packed.block.size = self.plan.packed
+        packed.block.data = <char *> fc_allocate(self.plan.packed)
+        if packed.block.data == NULL:
+            raise MemoryError(f"fastconv: {self.plan.packed} bytes for packed weights cannot be had")
+        memset(&call, 0, sizeof(call))
+        self.bind(&call.array[1], 1, weight)
+        call.mode = FC_PACK
+        call.packed = packed.block.data
+        self.execute(&call, 1 if forked else threads)
+        return packed
+
+    cdef int execute(self, fc_call *call, int threads) except -1:
+        cdef size_t scratch = (self.plan.scratch + 63) // 64 * 64
+        cdef size_t workspace = (self.plan.workspace + 63) // 64 * 64 if call.mode == FC_RUN else 0
+        cdef Block block
+        if threads > 1:
+            threads = self.useful(call.mode, threads)
+        block = checkout(workspace + scratch * <size_t> threads + 64)
+        try:
+            call.workspace = block.data
+            self.stages(call, threads, block.data + workspace, scratch)
+        finally:
+            give_back(block)
+        return 0
+
+    cdef int useful(self, fc_mode mode, int threads) noexcept:
+        """No more threads than the fullest stage has portions of tasks."""
+        cdef Py_ssize_t s, grain = 1, n, most = 1
+        for s in range(self.plan.stages):
+            n = self.plan.algorithm.tasks(&self.plan, mode, s, &grain)
+            most = max(most, (n + grain - 1) // grain)
+        return threads if threads < most else <int> most
+
+    cdef int stages(self, fc_call *call, int threads, char *scratch, size_t step) except -1:
+        cdef Py_ssize_t s, grain = 1
+        cdef fc_queue queue
+        cdef double last = fc_now()
+        cdef int n, i, error = 0
+        cdef fc_plan *plan = &self.plan
+        with nogil:
+            for s in range(plan.stages):
+                queue.next = 0
+                queue.end = plan.algorithm.tasks(plan, call.mode, s, &grain)
+                queue.grain = grain
+                n = <int> min(<int64_t> threads, (queue.end + grain - 1) // grain)
+                for i in range(n):
+                    memset(scratch + <size_t> i * step, 0, FC_SCRATCH_HEAD)
+                while queue.next < queue.end:
+                    queue.deadline = last + SLICE
+                    if n > 1:
+                        with parallel(num_threads=n):
+                            fc_drain(&queue, plan, call, s, scratch + <size_t> threadid() * step)
+                    else:
+                        fc_drain(&queue, plan, call, s, scratch)
+                    if fc_now() > queue.deadline:
+                        with gil:
+                            PyErr_CheckSignals()
+                        last = fc_now()
+        return 0
+
+# ------------------------------------------------------------------------------------------------ the machine
+
+
+cdef int set_axis(fc_axis *a, object values) except -1:
+    a.in_, a.out, a.kernel, a.stride, a.dilation, a.pad, a.pad_hi = values
+    return 0
+
+
+def isa_names():
+    """Names of the instruction sets, weakest first, with (compiled, supported by this machine)."""
+    cdef int i
+    return {fc_isa_name(<fc_isa> i).decode(): (bool(fc_isa_compiled(<fc_isa> i)), bool(fc_isa_supported(<fc_isa> i)))
+            for i in range(FC_ISAS)}
+
+
+def algorithms(int isa, int dtype):
+    """(name, bit set of operators) of every algorithm in the list."""
+    cdef int i = 0
+    cdef const fc_algorithm *a
+    found = []
+    while True:
+        a = fc_algorithm_at(<fc_isa> isa, <fc_dtype> dtype, i)
+        if a == NULL:
+            return found
+        found.append((a.name.decode(), a.ops))
+        i += 1
+
+
+def build_info():
+    """Compiler, its flags, and OpenMP version (``""`` when built without OpenMP)."""
+    return {"compiler": fc_compiler().decode(), "flags": fc_flags().decode(), "openmp": fc_openmp().decode()}
+
+
+def measure_peak(str dtype, double seconds, int threads, int isa):
+    """The best FLOP/s of independent multiply-adds in registers, over rounds of about 10 ms."""
+    cdef fc_dtype kind = <fc_dtype> (0 if dtype == "float32" else 1)
+    cdef int64_t loops = 1000
+    cdef double start, took, done, best = 0, end = fc_now() + seconds
+    cdef int n = 1 if forked else threads
+    with nogil:
+        while True:
+            start = fc_now()
+            done = fc_peak_kernel(<fc_isa> isa, kind, loops)
+            took = fc_now() - start
+            if took > 5e-3:
+                break
+            loops *= 2
+        loops *= 2
+        while True:
+            start = fc_now()
+            if n > 1:
+                with parallel(num_threads=n):
+                    fc_peak_kernel(<fc_isa> isa, kind, loops)
+            else:
+                fc_peak_kernel(<fc_isa> isa, kind, loops)
+            took = fc_now() - start
+            best = max(best, 2 * n * done / took)  # `done` counts half of these loops, on one thread
+            if fc_now() > end:
+                break
+    return best
+
+
+def measure_bandwidth(double seconds, int threads):
+    """The best bytes per second of copying blocks larger than the caches; read and written bytes both count."""
+    cdef size_t size = <size_t> 64 << 20, part
+    cdef int n = 1 if forked else threads
+    cdef Block block = checkout(2 * size)
+    cdef double start, took, best = 0, end
+    part = size // <size_t> n
+    with nogil:
+        memset(block.data, 1, 2 * size)
+        end = fc_now() + seconds
+        while True:
+            start = fc_now()
+            if n > 1:
+                with parallel(num_threads=n):
+                    memcpy(block.data + <size_t> threadid() * part, block.data + size + <size_t> threadid() * part, part)
+            else:
+                memcpy(block.data, block.data + size, size)
+            took = fc_now() - start
+            best = max(best, 2 * <double> (part * <size_t> n) / took)
+            if fc_now() > end:
+                break
+    give_back(block)
+    return best

@@ -1,0 +1,77 @@
+/* conv_common.h: what the convolution algorithms share: limits, and the last step, from a tile to the result. */
+
+#define FC_TASK_WORK (FC_VECTOR_BYTES > 16 ? 1 << 28 : 1 << 26) /* multiply-adds: well under 20 ms */
+#define FC_PACKED_BYTES (INT64_C(64) << 20)                      /* packed weights held at a time */
+#define FC_TASKS_WANTED 16                                       /* enough for a desktop's cores to share evenly */
+
+static inline int64_t FN(aligned)(int64_t elements) { return fc_round_up(elements, FC_ALIGN / (int64_t)sizeof(real)); }
+
+/* Part i of n when `total` is cut as evenly as can be. */
+static inline int64_t FN(even_start)(int64_t total, int64_t n, int64_t i) { return i * (total / n) + fc_min(i, total % n); }
+
+/* Where a box's results go: y plus the strides of one result channel and of a step along each axis of the box. */
+typedef struct {
+    real *y;
+    ptrdiff_t channel, image, step[FC_DIMS];
+} FN(result);
+
+static inline FN(result) FN(result_of)(const fc_corr *c, const fc_array *y, const fc_box *box, int64_t first_channel)
+{
+    FN(result) r;
+    r.channel = y->stride[1];
+    r.image = y->stride[0];
+    ptrdiff_t at = box->n0 * r.image + first_channel * r.channel;
+    for (int d = 0; d < FC_DIMS; d++) {
+        r.step[d] = y->stride[2 + d] * c->axis[d].ystep;
+        at += y->stride[2 + d] * (c->axis[d].ystart + box->j0[d] * c->axis[d].ystep);
+    }
+    r.y = (real *)y->data + at;
+    return r;
+}
+
+/* y[i*step] = or += src[i] + bias */
+static inline void FN(put_run)(real *y, ptrdiff_t step, const real *src, int64_t n, real bias, int add)
+{
+    if (step == 1 && !add) {
+        vec b = FN(splat)(bias);
+        int64_t i = 0;
+        for (; i + VL <= n; i += VL)
+            FN(store)(y + i, FN(load)(src + i) + b);
+        if (i < n)
+            FN(store_n)(y + i, FN(load_n)(src + i, n - i) + b, n - i);
+    } else if (add) {
+        for (int64_t i = 0; i < n; i++)
+            y[i * step] += src[i] + bias;
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            y[i * step] = src[i] + bias;
+    }
+}
+
+/* The stage before a correlation with holes: every result starts as its bias. A task is one channel of one image. */
+static void FN(fill_bias)(const fc_problem *p, const fc_corr *c, const fc_call *call, int64_t task)
+{
+    int64_t channels = p->groups * c->rows, n = task / channels, k = task % channels;
+    const fc_array *y = &call->array[3], *b = &call->array[2];
+    real value = b->data ? ((const real *)b->data)[k * b->stride[0]] : 0;
+    for (int64_t d = 0; d < c->out[0]; d++)
+        for (int64_t h = 0; h < c->out[1]; h++)
+            FN(fill_run)((real *)y->data + n * y->stride[0] + k * y->stride[1] + d * y->stride[2] + h * y->stride[3], value,
+                         c->out[2]);
+}
+
+/* The phase with the most taps and outputs on every axis, for sizing buffers. */
+static fc_corr FN(largest_phase)(const fc_problem *p)
+{
+    fc_corr c = fc_corr_of(p, 0);
+    if (p->op == FC_CONV_INPUT_GRAD)
+        for (int d = 0; d < FC_DIMS; d++) {
+            c.taps = c.taps / c.axis[d].taps;
+            for (int64_t e = 0; e < fc_phases(&p->axis[d]); e++) {
+                fc_corr_axis a = fc_phase_axis(&p->axis[d], e);
+                c.axis[d].count = fc_max(c.axis[d].count, a.count);
+            }
+            c.taps *= c.axis[d].taps; /* phase 0 has the most taps */
+        }
+    return c;
+}

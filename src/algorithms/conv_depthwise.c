@@ -1,0 +1,128 @@
+/* conv_depthwise.c: convolution and its input gradient for groups of few channels: pixels in the lanes, nothing packed.
+ *
+ * The inputs of a box are copied with their padding into a split panel, in which a row of outputs reads consecutive
+ * elements at any stride. There a tap is a constant offset, also from row to row: the whole box is computed as one flat
+ * run of vectors, rows with their gaps, and the gaps are dropped when rows are copied out. So a 7x7 map fills its
+ * vectors nearly as well as a large one. */
+
+#define FC_DEPTHWISE_PANEL ((int64_t)(128 << 10) / (int64_t)sizeof(real))
+#define FC_DEPTHWISE_CHUNK 256
+#define FC_DEPTHWISE_CHANNELS 64
+#define FC_DEPTHWISE_TAPS 4096
+
+typedef struct {
+    fc_blocks blocks;
+    int64_t phases, boxes;
+    int64_t bunch, bunches;  /* groups of a task */
+    int64_t panel, flat;     /* elements */
+    int64_t depth;           /* most terms of a sum */
+    int has_fill;
+} FN(depthwise_state);
+
+/* Flat length of one d-slice of a box. */
+static inline int64_t FN(flat_of)(const fc_panel *panel, const int64_t *j) { return (j[1] - 1) * panel->row + j[2]; }
+
+static const char *FN(depthwise_prepare)(fc_plan *plan)
+{
+    const fc_problem *p = &plan->problem;
+    FN(depthwise_state) *s = (void *)plan->state;
+    fc_corr c = FN(largest_phase)(p);
+    if (c.rows > FC_DEPTHWISE_CHANNELS || c.reds > FC_DEPTHWISE_CHANNELS)
+        return "groups of at most 64 channels, in and out";
+    if (c.taps > FC_DEPTHWISE_TAPS)
+        return "kernels of at most 4096 taps";
+    s->phases = fc_corr_phases(p);
+    s->has_fill = fc_corr_has_holes(p);
+    s->depth = c.reds * c.taps;
+    s->blocks = fc_choose_blocks(&c, 1, c.reds, FC_DEPTHWISE_PANEL, 1 << 14, 1);
+    s->blocks.count_n = p->batch;
+    s->boxes = fc_blocks_count(&s->blocks);
+    int64_t pixels = s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2];
+    s->bunch = fc_max(1, fc_min((1 << 18) / fc_max(1, pixels * s->depth * c.rows),
+                                p->groups * s->boxes * s->phases / FC_TASKS_WANTED));
+    s->bunch = fc_min(s->bunch, p->groups);
+    s->bunches = fc_ceil_div(p->groups, s->bunch);
+    int64_t zero[FC_DIMS] = {0, 0, 0};
+    fc_panel panel = fc_panel_of(&c, zero, s->blocks.j, c.reds, 1);
+    int64_t slack = FC_TAPS_NV * VL; /* the last vectors of a run read and write past it */
+    s->panel = FN(aligned)(panel.plane * c.reds + slack);
+    s->flat = FN(aligned)(FN(flat_of)(&panel, s->blocks.j) + slack);
+    plan->stages = s->has_fill + 1;
+    plan->scratch = FC_SCRATCH_HEAD + (s->panel + FC_TAPS_MAX * s->flat + FN(aligned)(s->depth * FC_TAPS_MAX)) * (int64_t)sizeof(real) +
+                    s->depth * (int64_t)sizeof(ptrdiff_t);
+    return NULL;
+}
+
+static ptrdiff_t FN(depthwise_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stage, ptrdiff_t *grain)
+{
+    const fc_problem *p = &plan->problem;
+    const FN(depthwise_state) *s = (const void *)plan->state;
+    *grain = 1;
+    if (mode == FC_PACK)
+        return 0;
+    if (s->has_fill && stage == 0) {
+        *grain = 8;
+        return p->batch * p->groups * (p->op == FC_CONV ? p->out_channels : p->in_channels);
+    }
+    return s->boxes * s->phases * s->bunches;
+}
+
+/* `m` result channels of a box from its panel. flat: [m][ld]. */
+static void FN(depthwise_rows)(const fc_corr *c, const fc_panel *panel, const fc_box *box, const real *inputs,
+                               const ptrdiff_t *tap_at, const real *weights, int64_t m, const FN(result) *to,
+                               const real *bias, ptrdiff_t bias_stride, real *flat, int64_t ld)
+{
+    int64_t depth = panel->channels * c->taps, n = FN(flat_of)(panel, box->j);
+    for (int64_t d = 0; d < box->j[0]; d++) {
+        const real *slice = inputs + d * (panel->axis[0].pixel / panel->axis[0].phases) * panel->slice;
+        for (int64_t i = 0; i < n; i += FC_TAPS_NV * VL) {
+            int64_t nv = fc_min(FC_TAPS_NV, fc_ceil_div(n - i, VL));
+            for (int64_t q = 0; q < depth; q += FC_DEPTHWISE_CHUNK)
+                FN(fma_taps)((int)m, (int)nv, weights + q * m, tap_at + q, fc_min(FC_DEPTHWISE_CHUNK, depth - q), slice + i,
+                             (FN(dest)){flat + i, ld, q > 0});
+        }
+        for (int64_t k = 0; k < m; k++)
+            for (int64_t h = 0; h < box->j[1]; h++)
+                FN(put_run)(to->y + k * to->channel + d * to->step[0] + h * to->step[1], to->step[2],
+                            flat + k * ld + h * panel->row, box->j[2], bias ? bias[k * bias_stride] : 0, 0);
+    }
+}
+
+static void FN(depthwise_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
+{
+    const fc_problem *p = &plan->problem;
+    const FN(depthwise_state) *s = (const void *)plan->state;
+    if (s->has_fill && stage == 0) {
+        fc_corr any = fc_corr_of(p, 0);
+        FN(fill_bias)(p, &any, call, task);
+        return;
+    }
+    int64_t phase = task % s->phases, bunch = task / s->phases % s->bunches, box_i = task / s->phases / s->bunches;
+    fc_corr c = fc_corr_of(p, phase);
+    fc_box box = fc_box_at(&s->blocks, &c, p->batch, box_i);
+    if (box.pixels == 0)
+        return;
+    fc_panel panel = fc_panel_of(&c, box.j0, box.j, c.reds, 1);
+    real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *flat = inputs + s->panel, *packed = flat + FC_TAPS_MAX * s->flat;
+    ptrdiff_t *tap_at = (ptrdiff_t *)(packed + FN(aligned)(s->depth * FC_TAPS_MAX));
+    for (int64_t r = 0; r < c.reds; r++)
+        for (int64_t t = 0; t < c.taps; t++)
+            tap_at[r * c.taps + t] = r * panel.plane + fc_panel_tap(&panel, &c, t);
+    const fc_array *w = &call->array[1], *b = &call->array[2];
+    fc_weight_strides ws = fc_weight_strides_of(p, w);
+    int64_t tiles = fc_ceil_div(c.rows, FC_TAPS_MAX);
+    for (int64_t g = bunch * s->bunch; g < fc_min(p->groups, (bunch + 1) * s->bunch); g++) {
+        FN(panel_fill)(&panel, &c, &call->array[0], box.n0, 1, g * c.reds, 0, inputs);
+        for (int64_t i = 0; i < tiles; i++) {
+            int64_t k0 = FN(even_start)(c.rows, tiles, i), m = FN(even_start)(c.rows, tiles, i + 1) - k0;
+            FN(im2col_pack)(&c, &ws, (const real *)w->data + g * p->out_channels * w->stride[0] + k0 * ws.row, c.reds, m, packed);
+            int64_t channel = g * c.rows + k0;
+            FN(result) to = FN(result_of)(&c, &call->array[3], &box, channel);
+            FN(depthwise_rows)(&c, &panel, &box, inputs, tap_at, packed, m, &to,
+                               b->data ? (const real *)b->data + channel * b->stride[0] : NULL, b->stride[0], flat, s->flat);
+        }
+    }
+}
+
+static const fc_algorithm FN(depthwise) = {"depthwise", FC_ISA_NAME, 1u << FC_CONV | 1u << FC_CONV_INPUT_GRAD,
+                                           FN(depthwise_prepare), FN(depthwise_tasks), FN(depthwise_run)};

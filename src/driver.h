@@ -1,0 +1,72 @@
+/* driver.h: the few lines of C that the driver needs: a queue of tasks, a clock, aligned memory. */
+#ifndef FC_DRIVER_H
+#define FC_DRIVER_H
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "fastconv.h"
+
+#ifdef _WIN32
+#include <malloc.h>
+#include <windows.h>
+static inline double fc_now(void)
+{
+    LARGE_INTEGER t, f;
+    QueryPerformanceCounter(&t);
+    QueryPerformanceFrequency(&f);
+    return (double)t.QuadPart / (double)f.QuadPart;
+}
+static inline void *fc_allocate(size_t n) { return _aligned_malloc(n, FC_ALIGN); }
+static inline void fc_free(void *p) { _aligned_free(p); }
+#else
+#include <sys/mman.h>
+#include <time.h>
+static inline double fc_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+static inline void *fc_allocate(size_t n)
+{
+    const size_t huge = (size_t)2 << 20; /* first touch of small pages costs as much as a small convolution */
+    void *p = NULL;
+    if (posix_memalign(&p, n >= 2 * huge ? huge : FC_ALIGN, n))
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (n >= 2 * huge)
+        madvise(p, n, MADV_HUGEPAGE); /* advice: nothing depends on its success */
+#endif
+    return p;
+}
+static inline void fc_free(void *p) { free(p); }
+#endif
+
+/* Tasks of a stage, given out `grain` at a time until they or the time are used up. */
+typedef struct {
+    int64_t next, end, grain;
+    double deadline;
+} fc_queue;
+
+static inline int64_t fc_take(fc_queue *q)
+{
+    if (fc_now() > q->deadline)
+        return q->end;
+    int64_t t = __atomic_fetch_add(&q->next, q->grain, __ATOMIC_RELAXED);
+    return t < q->end ? t : q->end;
+}
+
+/* Runs tasks until the queue gives none. Called by every thread of a region with its own scratch. */
+static inline void fc_drain(fc_queue *q, const fc_plan *plan, fc_call *call, ptrdiff_t stage, char *scratch)
+{
+    for (;;) {
+        int64_t t = fc_take(q), stop = t + q->grain < q->end ? t + q->grain : q->end;
+        if (t >= q->end)
+            return;
+        for (; t < stop; t++)
+            plan->algorithm->run(plan, call, (ptrdiff_t)stage, (ptrdiff_t)t, scratch);
+    }
+}
+
+#endif

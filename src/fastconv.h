@@ -1,0 +1,115 @@
+/* fastconv.h: all that the driver sees of the C storey.
+ *
+ * A problem says what to compute. A plan says how: an algorithm, its block sizes, and a number of stages, each a
+ * number of independent tasks. The driver runs the tasks of a stage on any number of threads, then the next stage.
+ * Stages and tasks depend on the problem and the instruction set only, never on the threads: so do the bits. */
+#ifndef FASTCONV_H
+#define FASTCONV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FC_DIMS 3       /* spatial axes, D H W; unused ones have size 1 */
+#define FC_RANK 5       /* N C D H W */
+#define FC_MAX_ARRAYS 4
+#define FC_ALIGN 64     /* of workspace and scratch */
+#define FC_SCRATCH_HEAD 64 /* first bytes of a thread's scratch: zeroed by the driver when a stage starts */
+
+typedef enum { FC_F32, FC_F64, FC_DTYPES } fc_dtype;
+
+/* The operators, with the arrays that each takes, in order. */
+typedef enum {
+    FC_CONV,             /* x (N,G*I,..), w (G*O,I,..), bias or none, y (N,G*O,..) */
+    FC_CONV_INPUT_GRAD,  /* gy, w, bias or none (transposed convolution has one), gx */
+    FC_CONV_WEIGHT_GRAD, /* x, gy, none, gw */
+    FC_MATMUL,           /* a (M,K), b (K,N), bias (N) or none, c (M,N) */
+    FC_MAX_POOL,         /* x, none, indices (int64) or none, y */
+    FC_MAX_POOL_GRAD,    /* gy, none, indices, gx */
+    FC_MAX_UNPOOL,       /* x, none, indices, y */
+    FC_AVG_POOL,         /* x, none, none, y */
+    FC_AVG_POOL_GRAD,    /* gy, none, none, gx */
+    FC_UNFOLD,           /* x, none, none, columns (N,C,taps,L) */
+    FC_FOLD,             /* columns, none, none, x */
+    FC_OPS
+} fc_op;
+
+/* One spatial axis of the forward problem: out[o] reads in[o*stride + t*dilation - pad] for t < kernel. */
+typedef struct {
+    int64_t in, out, kernel, stride, dilation, pad, pad_hi;
+} fc_axis;
+
+enum { FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2 };
+
+typedef struct {
+    fc_op op;
+    fc_dtype dtype;
+    int64_t batch, groups;
+    int64_t in_channels, out_channels; /* of one group; M and N of a matmul have batch and out_channels, K in_channels */
+    fc_axis axis[FC_DIMS];
+    int flags;
+    double divisor;  /* mean pooling: 0, or the divisor that overrides the window's size */
+} fc_problem;
+
+/* An operand: strides in elements over N C D H W; data NULL where there is none. */
+typedef struct {
+    char *data;
+    ptrdiff_t stride[FC_RANK];
+} fc_array;
+
+typedef enum {
+    FC_RUN,        /* pack the weights and compute */
+    FC_PACK,       /* only pack the weights, into `packed` */
+    FC_RUN_PACKED  /* compute from `packed` */
+} fc_mode;
+
+/* What a task needs besides its number. `failed` rises when a task met data that it must refuse (a pooling index out
+ * of range): the driver makes an exception of it. */
+typedef struct {
+    fc_array array[FC_MAX_ARRAYS];
+    char *workspace, *packed;
+    fc_mode mode;
+    int failed;
+} fc_call;
+
+typedef struct fc_plan fc_plan;
+
+typedef struct {
+    const char *name;
+    const char *isa;
+    unsigned ops; /* bit set of the fc_op that it computes */
+    /* Fills blocks, sizes and stages. NULL when it can, else the reason why it cannot. */
+    const char *(*prepare)(fc_plan *);
+    /* Number of tasks of a stage (0: nothing to do in this mode); *grain: how many a thread takes at once. */
+    ptrdiff_t (*tasks)(const fc_plan *, fc_mode, ptrdiff_t stage, ptrdiff_t *grain);
+    void (*run)(const fc_plan *, fc_call *, ptrdiff_t stage, ptrdiff_t task, char *scratch);
+} fc_algorithm;
+
+struct fc_plan {
+    fc_problem problem;
+    const fc_algorithm *algorithm;
+    ptrdiff_t stages;
+    int64_t workspace; /* bytes, shared by the threads */
+    int64_t scratch;   /* bytes for each thread */
+    int64_t packed;    /* bytes of packed weights that a frozen layer keeps; 0: nothing to pack */
+    double cost;       /* multiply-adds or element moves: tells small problems from large ones */
+    _Alignas(16) char state[768]; /* the algorithm's own block sizes */
+};
+
+typedef enum { FC_BASELINE, FC_AVX2, FC_AVX512, FC_ISAS } fc_isa;
+
+/* Name of an instruction set; whether this build holds it; whether this machine (CPU and operating system) runs it. */
+const char *fc_isa_name(fc_isa isa);
+int fc_isa_compiled(fc_isa isa);
+int fc_isa_supported(fc_isa isa);
+
+/* The i-th algorithm of an instruction set and dtype, NULL past the end. */
+const fc_algorithm *fc_algorithm_at(fc_isa isa, fc_dtype dtype, int i);
+
+/* FMA flops per second of `loops` rounds of register arithmetic are counted by the caller: returns the flops done. */
+double fc_peak_kernel(fc_isa isa, fc_dtype dtype, int64_t loops);
+
+const char *fc_compiler(void);
+const char *fc_openmp(void);
+const char *fc_flags(void);
+
+#endif

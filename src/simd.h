@@ -1,0 +1,136 @@
+/* simd.h: the vector vocabulary, and the only file that holds intrinsics.
+ *
+ * Included once per dtype by template.h, which defines `real` and FC_REAL_BITS, inside a translation unit compiled for one
+ * instruction set. Arithmetic is written with the compilers' vector extensions (GCC, Clang), so that the same text
+ * serves SSE2, AVX2, AVX-512 and NEON; a product that is added contracts to an FMA where the set has one. */
+
+#if defined(__AVX512F__)
+#define FC_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define FC_VECTOR_BYTES 32
+#else
+#define FC_VECTOR_BYTES 16
+#endif
+
+#define VL ((int)(FC_VECTOR_BYTES / sizeof(real))) /* lanes */
+
+#if FC_REAL_BITS == 32
+typedef int32_t FN(lane_t);
+#else
+typedef int64_t FN(lane_t);
+#endif
+#define lane FN(lane_t)
+
+typedef real FN(vec_t) __attribute__((vector_size(FC_VECTOR_BYTES)));
+typedef real FN(vec_unaligned) __attribute__((vector_size(FC_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+typedef lane FN(ivec_t) __attribute__((vector_size(FC_VECTOR_BYTES)));
+typedef lane FN(ivec_unaligned) __attribute__((vector_size(FC_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+#define vec FN(vec_t)
+#define ivec FN(ivec_t)
+
+static inline vec FN(load)(const real *p) { return *(const FN(vec_unaligned) *)p; }
+static inline void FN(store)(real *p, vec v) { *(FN(vec_unaligned) *)p = v; }
+static inline ivec FN(iload)(const lane *p) { return *(const FN(ivec_unaligned) *)p; }
+static inline void FN(istore)(lane *p, ivec v) { *(FN(ivec_unaligned) *)p = v; }
+static inline vec FN(zero)(void) { return (vec){0}; }
+
+static inline vec FN(splat)(real x)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    return (vec)_mm512_set1_ps(x);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_set1_pd(x);
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    return (vec)_mm256_set1_ps(x);
+#elif defined(__AVX2__)
+    return (vec)_mm256_set1_pd(x);
+#else
+    vec v;
+    for (int i = 0; i < VL; i++)
+        v[i] = x;
+    return v;
+#endif
+}
+
+static inline ivec FN(isplat)(lane x)
+{
+    ivec v;
+    for (int i = 0; i < VL; i++)
+        v[i] = x;
+    return v;
+}
+
+/* The first n lanes (0 <= n <= VL): the others read as zero and are not written, nor is their memory touched. */
+static inline vec FN(load_n)(const real *p, int64_t n)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1u), p);
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    __m256i m = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return (vec)_mm256_maskload_ps(p, m);
+#elif defined(__AVX2__)
+    __m256i m = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+    return (vec)_mm256_maskload_pd(p, m);
+#else
+    vec v = {0};
+    for (int i = 0; i < VL; i++)
+        if (i < n)
+            v[i] = p[i];
+    return v;
+#endif
+}
+
+static inline void FN(store_n)(real *p, vec v, int64_t n)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
+#elif defined(__AVX512F__)
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1u), (__m512d)v);
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    __m256i m = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    _mm256_maskstore_ps(p, m, (__m256)v);
+#elif defined(__AVX2__)
+    __m256i m = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+    _mm256_maskstore_pd(p, m, (__m256d)v);
+#else
+    for (int i = 0; i < VL; i++)
+        if (i < n)
+            p[i] = v[i];
+#endif
+}
+
+/* m has all bits of a lane set or none: a where set, b elsewhere. */
+static inline vec FN(select)(ivec m, vec a, vec b) { return (vec)(((ivec)a & m) | ((ivec)b & ~m)); }
+static inline ivec FN(iselect)(ivec m, ivec a, ivec b) { return (a & m) | (b & ~m); }
+
+/* Sum of the lanes, halving: the same tree on every instruction set of one width. */
+static inline real FN(sum)(vec v)
+{
+    for (int half = VL / 2; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            v[i] += v[i + half];
+    return v[0];
+}
+
+/* a0 b0 a1 b1 ... from the lower halves, and from the upper halves. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define FC_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define FC_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#endif
+
+#if FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 16
+static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
+static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); }
+#elif FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 8
+static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
+static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
+#elif FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 4
+static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 4, 1, 5); }
+static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 2, 6, 3, 7); }
+#else
+static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2); }
+static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3); }
+#endif

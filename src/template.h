@@ -1,0 +1,17 @@
+/* template.h: every kernel and algorithm, for one dtype. Included by isa.h once per dtype, which defines `real`, FC_REAL_BITS
+ * and FN(name), and undefines them again. Add an algorithm: its file here, its line in algorithms.inc. */
+#include "simd.h"
+
+#include "kernels/tile.h"
+#include "kernels/copy.h"
+#include "kernels/patches.h"
+
+#include "algorithms/conv_common.h"
+#include "algorithms/conv_direct.c"
+#include "algorithms/conv_im2col.c"
+#include "algorithms/conv_depthwise.c"
+#include "algorithms/weight_grad.c"
+#include "algorithms/weight_grad_depthwise.c"
+#include "algorithms/matmul.c"
+
+#include "kernels/peak.h"
