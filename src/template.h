@@ -13,5 +13,6 @@
 #include "algorithms/weight_grad.c"
 #include "algorithms/weight_grad_depthwise.c"
 #include "algorithms/matmul.c"
+#include "algorithms/unfold.c"
 
 #include "kernels/peak.h"

@@ -16,7 +16,9 @@ Higham and Mary, "A new approach to probabilistic rounding error analysis", SIAM
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +56,7 @@ def error_bound(terms: int) -> float:
     >>> error_bound(10_000) == 800 * 2.0**-24
     True
     """
-    return min(terms, 8.0 * terms**0.5) * UNIT_ROUNDOFF
+    return min(float(terms), 8.0 * math.sqrt(terms)) * UNIT_ROUNDOFF
 
 
 def compare(what: str, got: Array, want: Float64Array, bound: Float64Array) -> None:
@@ -214,15 +216,15 @@ def check_dense_backward(
     columns = _sample(inputs, cost=grad_output.size)
     part = weight[:, columns].astype(np.float64)
     want, size = (
-        reference.linear_backward(grad, x64[:, columns], w, needs=(True, False, False))[0]
+        _present(reference.linear_backward(grad, x64[:, columns], w, needs=(True, False, False))[0])
         for grad, w in ((grad64, part), (np.abs(grad64), np.abs(part)))
     )
     compare(f"{name}: gradient of input", grad_x[:, columns], want, error_bound(outputs) * size)
 
     rows = _sample(outputs, cost=x.size)
     part = weight[rows].astype(np.float64)
-    (_, want, want_bias), (_, size, size_bias) = (
-        reference.linear_backward(grad, data, part, needs=(False, True, True))
+    (want, want_bias), (size, size_bias) = (
+        map(_present, reference.linear_backward(grad, data, part, needs=(False, True, True))[1:])
         for grad, data in ((grad64[:, rows], x64), (np.abs(grad64[:, rows]), np.abs(x64)))
     )
     compare(f"{name}: gradient of weight", grad_weight[rows], want, error_bound(batch) * size)
@@ -259,11 +261,14 @@ def _check_grad_input(layer: Conv, grad_output: Array, weight: Array, grad_x: Ar
     grad_output = grad_output.astype(np.float64)
     bound = error_bound(layer.k // layer.groups * layer.kh * layer.kw)
     like = np.zeros((len(grad_x), layer.groups, layer.h, layer.w))
+    needs = (True, False, False)
     for part, mix in _combinations(layer.c // layer.groups, rng):
         want, size = (
-            reference.conv2d_backward(
-                grad, like, np.einsum("kcij,c->kij", w, by)[:, np.newaxis], needs=(True, False, False), **layer.options
-            )[0]
+            _present(
+                reference.conv2d_backward(
+                    grad, like, (w * by[:, np.newaxis, np.newaxis]).sum(1, keepdims=True), needs=needs, **layer.options
+                )[0]
+            )
             for grad, w, by in (
                 (grad_output, weight.astype(np.float64), mix),
                 (np.abs(grad_output), np.abs(weight.astype(np.float64)), np.abs(mix)),
@@ -280,10 +285,14 @@ def _check_grad_parameters(
     x = x.astype(np.float64)
     bound = error_bound(grad_output.size // layer.k)
     like = np.zeros((layer.groups, *layer.weight_shape[1:]))
+    needs = (False, True, True)
     for part, mix in _combinations(layer.k // layer.groups, rng):
-        (_, want, want_bias), (_, size, size_bias) = (
-            reference.conv2d_backward(
-                _mix_channels(grad, by, layer.groups), data, like, needs=(False, True, True), **layer.options
+        (want, want_bias), (size, size_bias) = (
+            map(
+                _present,
+                reference.conv2d_backward(
+                    _mix_channels(grad, by, layer.groups), data, like, needs=needs, **layer.options
+                )[1:],
             )
             for grad, data, by in ((grad_output, x, mix), (np.abs(grad_output), np.abs(x), np.abs(mix)))
         )
@@ -315,12 +324,18 @@ def _mix_channels(maps: Array, mix: Float64Array, groups: int) -> Float64Array:
 def _mix_filters(weight: Array, mix: Float64Array, layer: Conv) -> Float64Array:
     """(K, C / groups, kh, kw) to (groups, C / groups, kh, kw)."""
     grouped = weight.astype(np.float64).reshape(layer.groups, len(mix), *layer.weight_shape[1:])
-    return np.einsum("gkcij,k->gcij", grouped, mix)
+    return np.asarray(np.einsum("gkcij,k->gcij", grouped, mix))
 
 
 def _mix_bias(bias: Array, mix: Float64Array, layer: Conv) -> Float64Array:
     """(K,) to (groups,)."""
     return np.asarray(bias.astype(np.float64).reshape(layer.groups, len(mix)) @ mix)
+
+
+def _present(gradient: npt.NDArray[Any] | None) -> Float64Array:
+    """Tell the type checker that a gradient that was asked for is there."""
+    assert gradient is not None
+    return gradient
 
 
 def _sample(size: int, cost: int) -> npt.NDArray[np.intp]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import TypedDict
 
 FLOAT32_BYTES = 4
 
@@ -38,6 +39,23 @@ class Work:
     def backward_multiply_adds(self) -> int:
         """Multiply-adds of the gradients of input and weight: as many as forward, for each."""
         return 2 * self.multiply_adds
+
+
+class ConvOptions(TypedDict):
+    """The options that say where a convolution's windows lie."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+
+class PoolOptions(TypedDict):
+    """The options that say where a pooling's windows lie."""
+
+    kernel_size: int
+    stride: int
+    padding: int
 
 
 @dataclass(frozen=True)
@@ -83,14 +101,11 @@ class Conv:
     count: int = 1
 
     @property
-    def options(self) -> dict[str, int | tuple[int, int]]:
+    def options(self) -> ConvOptions:
         """The keyword arguments of ``conv2d`` and ``conv2d_backward``."""
-        return {
-            "stride": (self.sh, self.sw),
-            "padding": (self.ph, self.pw),
-            "dilation": (self.dh, self.dw),
-            "groups": self.groups,
-        }
+        return ConvOptions(
+            stride=(self.sh, self.sw), padding=(self.ph, self.pw), dilation=(self.dh, self.dw), groups=self.groups
+        )
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -214,9 +229,9 @@ class Pool:
     padding: int = 0
 
     @property
-    def options(self) -> dict[str, int]:
+    def options(self) -> PoolOptions:
         """The keyword arguments of ``max_pool2d`` and ``avg_pool2d``."""
-        return {"kernel_size": self.kernel, "stride": self.stride, "padding": self.padding}
+        return PoolOptions(kernel_size=self.kernel, stride=self.stride, padding=self.padding)
 
     def input_shape(self, batch: int) -> tuple[int, int, int, int]:
         """(N, C, H, W)."""

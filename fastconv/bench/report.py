@@ -183,8 +183,8 @@ def training_table(outcomes: Sequence[Outcome], seeds: Sequence[int], recipe: Re
     """
     title = (
         f"Training on the 1,797 digits at 32x32 (every third image is the test set), mean of seeds "
-        f"{', '.join(map(str, seeds))}:\n{recipe.epochs} epochs of mini-batches of {recipe.batch}, SGD with momentum "
-        f"{recipe.momentum}, learning rate from {recipe.learning_rate} linearly to 0"
+        f"{', '.join(map(str, seeds))}:\n{recipe.epochs} epochs of mini-batches of {recipe.batch}, moved by up to "
+        f"{recipe.shift} pixels; SGD with momentum {recipe.momentum}, learning rate from {recipe.learning_rate} to 0"
     )
     heads = ("network", "parameters", "mult-adds", "accuracy", "worst seed", "best seed", "seconds")
     cells = tuple(

@@ -11,6 +11,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastconv import _engine
+from fastconv._config import ISAS
 from fastconv.bench.layers import Work
 
 
@@ -47,7 +49,7 @@ class Machine:
 
 
 def measure_machine(threads: int, seconds: float) -> Machine:
-    """Measure peak and bandwidth.
+    """Measure peak, with the best instruction set that is compiled and supported, and bandwidth.
 
     Parameters
     ----------
@@ -59,12 +61,11 @@ def measure_machine(threads: int, seconds: float) -> Machine:
     -------
     Machine
     """
-    from fastconv import _engine
-
+    best = max(index for index, (compiled, supported) in enumerate(ISAS.values()) if compiled and supported)
     return Machine(
         cpu=cpu_name(),
         threads=threads,
-        peak=float(_engine.measure_peak("float32", seconds, threads)),
+        peak=float(_engine.measure_peak("float32", seconds, threads, best)),
         bandwidth=float(_engine.measure_bandwidth(seconds, threads)),
     )
 

@@ -2,7 +2,7 @@
 
 One fully connected network has as many multiply-adds as LeNet-5, the other as many parameters. All three are trained
 alike: same images, same recipe, same seeds. Every third image is the test set; it is looked at once, after training.
-The recipe was chosen on a part of the other two thirds.
+The recipe was chosen by cross-validation on the other two thirds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import models, nn, optim
-from fastconv.bench.cases import LENET5, Float32Array, digits
+from fastconv.bench.cases import LENET5, PAPER, Float32Array, digits
 from fastconv.bench.layers import Dense
 
 CLASSES = 10
@@ -27,13 +27,15 @@ PIXELS = 32 * 32
 class Recipe:
     """How the networks are trained: stochastic gradient descent with momentum on shuffled mini-batches.
 
-    The learning rate falls linearly from `learning_rate` to zero over all steps.
+    The learning rate falls linearly from `learning_rate` to zero over all steps. Each mini-batch is moved by up to
+    `shift` pixels in both directions, drawn anew: the classes do not depend on the place.
     """
 
-    epochs: int = 12
-    batch: int = 32
-    learning_rate: float = 0.05
+    epochs: int = 20
+    batch: int = 16
+    learning_rate: float = 0.02
     momentum: float = 0.9
+    shift: int = 2
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def fit(
     labels : ndarray of shape (M,)
     recipe : Recipe
     rng : numpy.random.Generator
-        Shuffles the images before each epoch.
+        Shuffles the images before each epoch and draws the shifts.
     """
     loss_fn = nn.CrossEntropyLoss()
     optimizer = optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
@@ -184,11 +186,39 @@ def fit(
     model.train()
     for step, chosen in enumerate(_mini_batches(len(images), recipe, rng)):
         optimizer.lr = recipe.learning_rate * (1 - step / steps)
-        scores, backward = model.forward(images[chosen], needs_input_grad=False)
+        x = shifted(images[chosen], *rng.integers(-recipe.shift, recipe.shift + 1, 2))
+        scores, backward = model.forward(x, needs_input_grad=False)
         _, grad = loss_fn(scores, labels[chosen])
         optimizer.zero_grad()
         backward(grad)
         optimizer.step()
+
+
+def shifted(images: Float32Array, down: int, right: int) -> Float32Array:
+    """Move images; what comes in is paper.
+
+    Parameters
+    ----------
+    images : ndarray of shape (N, 1, H, W)
+    down, right : int
+        Pixels, less than the image has; negative for up and left.
+
+    Returns
+    -------
+    ndarray of shape (N, 1, H, W)
+
+    Examples
+    --------
+    >>> shifted(np.ones((1, 1, 2, 3), np.float32), 1, -1)[0, 0]
+    array([[-0.1, -0.1, -0.1],
+           [ 1. ,  1. , -0.1]], dtype=float32)
+    """
+    height, width = images.shape[2:]
+    result = np.full_like(images, PAPER)
+    target = [slice(max(0, by), size + min(0, by)) for by, size in ((down, height), (right, width))]
+    source = [slice(max(0, -by), size - max(0, by)) for by, size in ((down, height), (right, width))]
+    result[:, :, *target] = images[:, :, *source]
+    return result
 
 
 def accuracy(model: nn.Module, images: Float32Array, labels: npt.NDArray[np.int64]) -> float:

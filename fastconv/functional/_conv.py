@@ -5,6 +5,7 @@ A call: the raw arguments are the key of a cached recipe (problem, plan); only a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,9 @@ class FrozenWeight:
     def shape(self) -> tuple[int, ...]:
         """Shape of the weight."""
         return self.array.shape
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_packed": {}}  # a copy packs for itself
 
     def packed(self, recipe: _engine.Plan, array: Array) -> _engine.Packed | None:
         """The weight as this plan packs it."""
@@ -186,7 +190,7 @@ def forward(
 
 def _bias_grad(gy: Array, n: int) -> Array:
     """Sum over images and pixels: along each plane first, which NumPy adds pairwise."""
-    planes = gy.reshape(*gy.shape[: gy.ndim - n], -1).sum(axis=-1)
+    planes = gy.reshape(*gy.shape[: gy.ndim - n], math.prod(gy.shape[gy.ndim - n :])).sum(axis=-1)
     total: Array = planes.sum(axis=0) if planes.ndim == 2 else planes
     return total
 

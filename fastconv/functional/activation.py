@@ -232,7 +232,8 @@ def log_softmax_backward(grad_output: ArrayLike, output: ArrayLike, dim: int = -
 
 def below_maximum(x: NDArray[Any], axis: int) -> NDArray[Any]:
     """Return x minus its maximum along the axis, as a new array: exponentials of it cannot overflow."""
-    return np.subtract(x, x.max(axis=axis, keepdims=True, initial=-np.inf), order="C")
+    below: NDArray[Any] = np.subtract(x, x.max(axis=axis, keepdims=True, initial=-np.inf), order="C")
+    return below
 
 
 def _exponentials(x: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -23,7 +23,7 @@ from fastconv.nn.containers import Sequential
 from fastconv.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from fastconv.nn.linear import Linear
 from fastconv.nn.loss import CrossEntropyLoss
-from fastconv.nn.module import IncompatibleKeys, Module, Parameter
+from fastconv.nn.module import Backward, IncompatibleKeys, Module, Parameter
 from fastconv.nn.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -50,6 +50,7 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "Backward",
     "Conv1d",
     "Conv2d",
     "Conv3d",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, overload
 
 from fastconv.nn.module import Backward, Module
@@ -37,8 +36,8 @@ class Sequential(Module):
     ((8, 2), (8, 1, 6, 6), (4, 1, 3, 3))
     """
 
-    def __init__(self, *layers: Module | dict[str, Module] | OrderedDict[str, Module]) -> None:
-        if len(layers) == 1 and isinstance(layers[0], dict):
+    def __init__(self, *layers: Module | Mapping[str, Module]) -> None:
+        if len(layers) == 1 and isinstance(layers[0], Mapping):
             named: dict[Any, Any] = dict(layers[0])
         else:
             named = {str(index): layer for index, layer in enumerate(layers)}

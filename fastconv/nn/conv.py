@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,8 +21,8 @@ class _ConvNd(WeightedModule):
     """What convolutions over one, two and three axes have in common."""
 
     _axes: ClassVar[int]
-    _conv: ClassVar[Any]
-    _conv_backward: ClassVar[Any]
+    _conv: ClassVar[Callable[..., NDArray[Any]]]
+    _conv_backward: ClassVar[Callable[..., tuple[Any, Any, Any]]]
 
     def __init__(
         self,
@@ -73,14 +74,15 @@ class _ConvNd(WeightedModule):
         weight, bias = self._arrays()
         needs = self._needs(needs_input_grad)
         padded, pads, options = self._prepare(input)
+        mode = self.padding_mode
         output = self._conv(padded, weight, bias, **options)
 
-        def backward(grad_output: ArrayLike) -> NDArray[Any] | None:
+        def backward(grad_output: ArrayLike) -> Any:
             grad_padded, *grads = self._conv_backward(grad_output, padded, weight, needs=needs, **options)
             self._add_grads(*grads)
             if grad_padded is None or pads is None:
                 return grad_padded
-            return F.pad_backward(grad_padded, pads, mode=self.padding_mode)
+            return F.pad_backward(grad_padded, pads, mode=mode)
 
         return output, backward
 
@@ -200,8 +202,8 @@ class Conv2d(_ConvNd):
     >>> layer
     Conv2d(3, 10, kernel_size=(5, 5), stride=(1, 1), padding=(2, 2))
     >>> y, backward = layer.forward(np.ones((1, 3, 32, 32), np.float32))
-    >>> y.shape, backward(np.ones_like(y)).shape, layer.bias.grad[0]
-    ((1, 10, 32, 32), (1, 3, 32, 32), np.float32(1024.0))
+    >>> y.shape, backward(np.ones_like(y)).shape, float(layer.bias.grad[0])
+    ((1, 10, 32, 32), (1, 3, 32, 32), 1024.0)
     """
 
     _axes = 2

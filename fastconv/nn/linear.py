@@ -70,7 +70,7 @@ class Linear(WeightedModule):
         needs = self._needs(needs_input_grad)
         output = F.linear(input, weight, bias)
 
-        def backward(grad_output: ArrayLike) -> NDArray[Any] | None:
+        def backward(grad_output: ArrayLike) -> Any:
             grad_input, grad_weight, grad_bias = F.linear_backward(grad_output, input, weight, needs=needs)
             self._add_grads(grad_weight, grad_bias)
             return grad_input

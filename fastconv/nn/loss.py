@@ -31,8 +31,9 @@ class CrossEntropyLoss:
     --------
     >>> import numpy as np
     >>> loss, grad = CrossEntropyLoss()(np.log([[0.25, 0.75], [0.5, 0.5]]), [1, 0])
-    >>> round(float(loss), 4), grad.tolist()
-    (0.4904, [[0.125, -0.125], [-0.25, 0.25]])
+    >>> round(float(loss), 4), grad
+    (0.4904, array([[ 0.125, -0.125],
+           [-0.25 ,  0.25 ]]))
     """
 
     def __init__(self, reduction: str = "mean") -> None:

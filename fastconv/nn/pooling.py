@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,8 +32,8 @@ class _PoolNd(Module):
     """What all pooling layers have in common: the functions that they call."""
 
     _axes: ClassVar[int]
-    _pool: ClassVar[Any]
-    _pool_backward: ClassVar[Any]
+    _pool: ClassVar[Callable[..., Any]]
+    _pool_backward: ClassVar[Callable[..., NDArray[Any]]]
 
 
 class _ByMaximum(_PoolNd):

@@ -42,13 +42,13 @@ def for_each_rank(
 
 
 def floats(op: str, **data: ArrayLike | None) -> tuple[Any, ...]:
-    """Return the result's dtype, then each argument as an array of the dtype to compute in (None stays None).
+    """Return the result's dtype, then each argument as an array of the dtype to compute in (no bias stays None).
 
     The result has ``np.result_type`` of the arrays; lists and Python numbers follow them. float16 computes in float32.
     """
     dtypes = {}
     for name, value in data.items():
-        if value is None:
+        if value is None and name == "bias":
             continue
         dtype = np.asarray(value).dtype
         typed = hasattr(value, "dtype") or hasattr(value, "__array__")
@@ -57,7 +57,7 @@ def floats(op: str, **data: ArrayLike | None) -> tuple[Any, ...]:
                 dtypes[name] = dtype
         else:
             raise TypeError(f"{op}: {name} must hold float16, float32 or float64, received {name}.dtype={dtype}")
-    result = np.result_type(*dtypes.values()).newbyteorder("=") if dtypes else np.dtype(np.float64)
+    result = np.result_type(*dtypes.values()) if dtypes else np.dtype(np.float64)
     compute = np.dtype(np.float32) if result == np.float16 else result
     arrays = (None if value is None else np.asarray(value).astype(compute, copy=False) for value in data.values())
     return (result, *arrays)

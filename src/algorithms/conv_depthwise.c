@@ -74,7 +74,7 @@ static void FN(depthwise_rows)(const fc_corr *c, const fc_panel *panel, const fc
 {
     int64_t depth = panel->channels * c->taps, n = FN(flat_of)(panel, box->j);
     for (int64_t d = 0; d < box->j[0]; d++) {
-        const real *slice = inputs + d * (panel->axis[0].pixel / panel->axis[0].phases) * panel->slice;
+        const real *slice = inputs + d * fc_panel_step(&panel->axis[0]) * panel->slice;
         for (int64_t i = 0; i < n; i += FC_TAPS_NV * VL) {
             int64_t nv = fc_min(FC_TAPS_NV, fc_ceil_div(n - i, VL));
             for (int64_t q = 0; q < depth; q += FC_DEPTHWISE_CHUNK)
@@ -105,9 +105,7 @@ static void FN(depthwise_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stag
     fc_panel panel = fc_panel_of(&c, box.j0, box.j, c.reds, 1);
     real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *flat = inputs + s->panel, *packed = flat + FC_TAPS_MAX * s->flat;
     ptrdiff_t *tap_at = (ptrdiff_t *)(packed + FN(aligned)(s->depth * FC_TAPS_MAX));
-    for (int64_t r = 0; r < c.reds; r++)
-        for (int64_t t = 0; t < c.taps; t++)
-            tap_at[r * c.taps + t] = r * panel.plane + fc_panel_tap(&panel, &c, t);
+    fc_tap_table(&panel, &c, c.reds, tap_at);
     const fc_array *w = &call->array[1], *b = &call->array[2];
     fc_weight_strides ws = fc_weight_strides_of(p, w);
     int64_t tiles = fc_ceil_div(c.rows, FC_TAPS_MAX);

@@ -60,7 +60,7 @@ static const char *FN(direct_prepare)(fc_plan *plan)
 
     s->panel = FN(aligned)(s->blocks.n * s->reds * fc_panel_elements(&c, s->blocks.j, 0));
     s->buffer = FN(aligned)(pixels * FC_LANES);
-    s->table = fc_max(FC_DIRECT_CHUNK, fc_min(c.taps, 2 * FC_DIRECT_CHUNK));
+    s->table = fc_max(FC_DIRECT_CHUNK, c.taps);
     plan->stages = s->has_fill + 2 * s->red_blocks;
     plan->workspace = s->packed * (int64_t)sizeof(real);
     plan->packed = s->packed * s->red_blocks * (int64_t)sizeof(real);
@@ -174,27 +174,21 @@ static void FN(direct_store)(const fc_corr *c, const fc_box *box, const FN(resul
     (void)c;
 }
 
-/* All chunks of the sum, for one block of result channels: buf[pixel][lane]. */
+/* All chunks of the sum, for one block of result channels: buf[pixel][lane]. A chunk is some whole channels, or a piece of
+ * one channel's taps; the table of the first serves them all. */
 static void FN(direct_block)(const fc_corr *c, const fc_panel *panel, int64_t pixels, int64_t reds, int64_t nv,
-                             const real *inputs, const ptrdiff_t *pixel_at, ptrdiff_t *tap_at, const real *weights, real *buf)
+                             const real *inputs, const ptrdiff_t *pixel_at, const ptrdiff_t *tap_at, const real *weights,
+                             real *buf)
 {
-    int64_t lanes = nv * VL, taps = c->taps;
+    int64_t lanes = nv * VL, taps = c->taps, tiles = fc_ceil_div(pixels, FC_ROWS_MAX);
     int64_t channels = fc_max(1, FC_DIRECT_CHUNK / taps), piece = fc_min(taps, 2 * FC_DIRECT_CHUNK);
-    int64_t tiles = fc_ceil_div(pixels, FC_ROWS_MAX), known = 0;
     for (int64_t r = 0; r < reds; r += channels) {
-        int64_t n = fc_min(channels, reds - r);
-        for (int64_t t0 = 0; t0 < taps; t0 += piece) {
-            int64_t t1 = fc_min(taps, t0 + piece), depth = n * (t1 - t0);
-            if (piece < taps || known == 0) { /* the table is the same for every chunk of whole channels */
-                known = depth;
-                for (int64_t i = 0; i < n; i++)
-                    for (int64_t t = t0; t < t1; t++)
-                        tap_at[i * (t1 - t0) + t - t0] = i * panel->plane + fc_panel_tap(panel, c, t);
-            }
+        for (int64_t t = 0; t < taps; t += piece) {
+            int64_t depth = piece < taps ? fc_min(piece, taps - t) : fc_min(channels, reds - r) * taps;
             for (int64_t i = 0; i < tiles; i++) {
                 int64_t p0 = FN(even_start)(pixels, tiles, i), p1 = FN(even_start)(pixels, tiles, i + 1);
-                FN(fma_rows)((int)(p1 - p0), (int)nv, inputs + r * panel->plane, pixel_at + p0, tap_at, depth,
-                             weights + (r * taps + t0) * lanes, lanes, (FN(dest)){buf + p0 * lanes, lanes, r > 0 || t0 > 0});
+                FN(fma_rows)((int)(p1 - p0), (int)nv, inputs + r * panel->plane, pixel_at + p0, tap_at + t, depth,
+                             weights + (r * taps + t) * lanes, lanes, (FN(dest)){buf + p0 * lanes, lanes, r > 0 || t > 0});
             }
         }
     }
@@ -219,8 +213,8 @@ static void FN(direct_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
     if (*filled != unit + 1) {
         *filled = unit + 1;
         FN(panel_fill)(&panel, &c, &call->array[0], box.n0, box.n, g * c.reds + r0, 0, inputs);
-        for (int64_t i = 0; i < box.pixels; i++)
-            pixel_at[i] = fc_panel_pixel(&panel, &box, i);
+        fc_pixel_table(&panel, &box, pixel_at);
+        fc_tap_table(&panel, &c, fc_max(1, fc_min(reds, FC_DIRECT_CHUNK / c.taps)), tap_at);
     }
     const real *packed = (const real *)(call->mode == FC_RUN ? call->workspace : call->packed);
     if (call->mode == FC_RUN_PACKED)

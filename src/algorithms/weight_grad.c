@@ -128,11 +128,8 @@ static int64_t FN(wgrad_box)(const FN(wgrad_state) *s, const fc_problem *p, cons
     fc_box box = fc_box_at(&s->boxes, c, p->batch, block);
     fc_panel panel = fc_panel_of(c, box.j0, box.j, t->channels, 0);
     FN(panel_fill)(&panel, c, x, box.n0, box.n, t->g * c->reds + t->c0, 0, inputs);
-    for (int64_t i = 0; i < box.pixels; i++)
-        pixel_at[i] = fc_panel_pixel(&panel, &box, i);
-    for (int64_t i = 0; i < t->channels; i++)
-        for (int64_t q = 0; q < c->taps; q++)
-            row_at[i * c->taps + q] = i * panel.plane + fc_panel_tap(&panel, c, q);
+    fc_pixel_table(&panel, &box, pixel_at);
+    fc_tap_table(&panel, c, t->channels, row_at);
     const real *first = (const real *)gy->data + (t->g * c->rows + t->k0) * gy->stride[1];
     int dense = gy->stride[3] == box.j[2] * gy->stride[4];
     int64_t run = dense ? box.j[1] * box.j[2] : box.j[2], at = 0;

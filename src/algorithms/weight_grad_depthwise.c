@@ -60,7 +60,7 @@ static void FN(dwgrad_box)(const fc_corr *c, const fc_box *box, const fc_panel *
                 if (h + 1 < box->j[1])
                     FN(fill_run)(flat + h * panel->row + box->j[2], 0, panel->row - box->j[2]);
             }
-            FN(dot_taps)(flat, inputs + d * (panel->axis[0].pixel / panel->axis[0].phases) * panel->slice, tap_at, taps, n,
+            FN(dot_taps)(flat, inputs + d * fc_panel_step(&panel->axis[0]) * panel->slice, tap_at, taps, n,
                          gw + k * gw_row);
         }
     }
@@ -82,8 +82,7 @@ static void FN(dwgrad_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, 
         for (int64_t b = b0; b < b1; b++) {
             fc_box box = fc_box_at(&s->blocks, &c, p->batch, b);
             fc_panel panel = fc_panel_of(&c, box.j0, box.j, c.reds, 1);
-            for (int64_t i = 0; i < s->taps; i++)
-                tap_at[i] = i / c.taps * panel.plane + fc_panel_tap(&panel, &c, i % c.taps);
+            fc_tap_table(&panel, &c, c.reds, tap_at);
             FN(panel_fill)(&panel, &c, &call->array[0], box.n0, 1, g * c.reds, 0, inputs);
             FN(dwgrad_box)(&c, &box, &panel, &call->array[1], g, inputs, tap_at, flat, to, gw->stride[0]);
         }

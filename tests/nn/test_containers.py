@@ -21,7 +21,7 @@ class Recorder(nn.Module):
         self.calls.append("call")
         return input
 
-    def forward(self, input: Any, *, needs_input_grad: bool = True) -> tuple[Any, nn.module.Backward]:
+    def forward(self, input: Any, *, needs_input_grad: bool = True) -> tuple[Any, nn.Backward]:
         self.calls.append(f"forward {needs_input_grad}")
 
         def backward(grad_output: Any) -> Any:

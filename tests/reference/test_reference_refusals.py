@@ -149,3 +149,12 @@ def test_indices_must_be_integers() -> None:
             reference.max_pool1d_backward(zeros(1, 3), indices, (1, 6))
         with pytest.raises(TypeError, match="indices"):
             reference.max_unpool1d(zeros(1, 3), indices, 2)
+
+
+def test_none_is_no_array_except_for_the_bias() -> None:
+    for args in ((None, W), (X, None)):
+        with pytest.raises(TypeError, match="conv1d: "):
+            reference.conv1d(*args)
+    with pytest.raises(TypeError, match="relu: input"):
+        reference.relu(None)  # type: ignore[arg-type]
+    assert reference.conv1d(X, W, None).shape == (2, 3, 4)
