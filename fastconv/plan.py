@@ -81,37 +81,76 @@ def _lanes(dtype: np.dtype[Any]) -> int:
     return _VECTOR_BYTES[_ISA_NAMES[current_isa()]] // dtype.itemsize
 
 
-def _taps(axes: Sequence[Axis]) -> int:
-    taps = 1
-    for a in axes:
+@dataclass(frozen=True)
+class _Sizes:
+    """What the cost of a convolution or of a gradient depends on."""
+
+    rows: int      # result channels of a group, in the vectors of "direct"
+    reds: int      # summed channels of a group
+    taps: int      # of the kernel
+    pixels: int    # result pixels of an image
+    row: int       # result pixels of a row
+    images: int    # times groups
+    dense: bool    # a result row reads consecutive inputs
+
+    @property
+    def macs(self) -> float:
+        return float(self.rows) * self.reds * self.taps * self.pixels * self.images
+
+
+def _sizes_of(problem: ConvProblem, op: int) -> _Sizes:
+    forward = op != CONV_INPUT_GRAD
+    rows, reds = problem.out_channels, problem.in_channels
+    pixels, taps = 1, 1
+    for a in problem.axes:
+        pixels *= a.out  # the input gradient's phases do as many multiply-adds as the forward pass
         taps *= a.kernel
-    return taps
+    last = next((a for a in reversed(problem.axes) if not a.trivial), problem.axes[-1])
+    linear = all(a.kernel == a.stride == 1 and a.lo == a.hi == 0 for a in problem.axes)
+    row = pixels if linear else last.out
+    dense = last.stride == 1 or not forward
+    if not forward:
+        rows, reds = reds, rows
+    return _Sizes(rows, reds, taps, pixels, row, problem.batch * problem.groups, dense)
+
+
+def _direct_cycles(s: _Sizes, lanes: int) -> float:
+    """Cycles of one core: vectors of result channels, the last one partly empty; panels in, transposed results out."""
+    filled = s.macs / s.rows * lanes * -(-s.rows // lanes)
+    weights, results = s.rows * s.reds * s.taps, s.rows * s.pixels * s.images
+    return filled / lanes + 0.5 * weights + 0.4 * s.reds * s.pixels * s.images + 0.5 * results
+
+
+def _im2col_cycles(s: _Sizes, lanes: int) -> float:
+    """Vectors of pixels, the last one of an image partly empty; patches packed for every tap, weights one by one."""
+    filled = s.macs / s.pixels * lanes * -(-s.pixels // lanes)
+    weights = s.rows * s.reds * s.taps
+    segment = min(3 * lanes, s.row)
+    patch = 0.08 + 15 / segment if s.dense else 0.5 + 15 / segment
+    return filled / lanes + 2.0 * weights + patch * s.reds * s.taps * s.pixels * s.images
 
 
 def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Algorithm and reason for a forward pass (op CONV) or an input gradient."""
-    lanes = _lanes(dtype)
-    forward = op == CONV
-    rows, reds = problem.out_channels, problem.in_channels
-    if not forward:
-        rows, reds = reds, rows
-    taps = _taps(problem.axes)
-    if rows == 1 and reds == 1 and taps <= 4096:
+    lanes, s = _lanes(dtype), _sizes_of(problem, op)
+    if s.rows == 1 and s.reds == 1 and s.taps <= 4096:
         return "depthwise", "one channel a group: rows of pixels in the lanes, nothing packed"
-    if problem.groups > 1 and rows <= lanes // 2 and reds <= 64 and taps <= 4096:
-        return "depthwise", f"groups of {reds} to {rows} channels leave vectors of {lanes} lanes empty: pixels in the lanes instead"
-    if rows < lanes and rows % lanes:
-        return "im2col", f"{rows} result channels do not fill {lanes} lanes: patches packed panel by panel, pixels in the lanes"
-    return "direct", f"{rows} result channels fill {lanes} lanes: channels in the lanes, no patches"
+    if problem.groups > 1 and s.rows <= lanes // 2 and s.reds <= 64 and s.taps <= 4096:
+        return "depthwise", f"groups of {s.reds} to {s.rows} channels would leave vectors of {lanes} lanes half empty: pixels in the lanes"
+    direct, im2col = _direct_cycles(s, lanes), _im2col_cycles(s, lanes)
+    costs = f"estimated cycles: direct {direct:.3g}, im2col {im2col:.3g}"
+    if direct <= im2col:
+        return "direct", f"no patches to pack, {s.rows} result channels in vectors of {lanes} ({costs})"
+    return "im2col", f"pixels in the lanes, patches cost little beside {s.rows} result channels ({costs})"
 
 
 def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Algorithm and reason for a weight gradient."""
-    lanes = _lanes(dtype)
-    taps = _taps(problem.axes)
-    k, c = problem.out_channels, problem.in_channels
-    if problem.groups > 1 and k <= lanes // 2 and c <= 64 and taps <= 4096:
-        return "depthwise", f"groups of {k} channels leave vectors of {lanes} lanes empty: dot products along rows of pixels"
+    lanes, s = _lanes(dtype), _sizes_of(problem, CONV_WEIGHT_GRAD)
+    if problem.groups > 1 and s.rows <= lanes // 2 and s.reds <= 64 and s.taps <= 4096:
+        return "depthwise", f"groups of {s.rows} channels would leave vectors of {lanes} lanes half empty: dot products along rows"
+    if s.taps == 1 and s.dense:
+        return "im2col", "one tap: patches are the input itself, in longer runs than a panel's"
     return "direct", "output channels in the lanes, inputs broadcast from a padded panel"
 
 

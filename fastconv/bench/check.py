@@ -2,8 +2,8 @@
 
 The reference is slow and obvious, so a whole layer of 64 filters would take it minutes. Convolution is linear in its
 filters: a combination of the output channels is the convolution with the same combination of the filters, which the
-reference computes as one channel. Two combinations are checked, in float64: random signs, which reach every output,
-and one channel alone, where nothing can cancel. The gradients are treated alike.
+reference computes as one channel. Two combinations are checked, in float64: one with random coefficients, which reaches
+every output, and one channel alone, where nothing can cancel. The gradients are treated alike.
 
 Tolerance: a float32 sum of K products is off by at most K*u*sum|x||w| (u = 2^-24), and by about sqrt(K)*u*sum|x||w|
 when the rounding errors are independent. min(K, 8*sqrt(K))*u*sum|x||w| is allowed, where the reference computes the
@@ -302,8 +302,8 @@ def _check_grad_parameters(
 
 
 def _combinations(channels: int, rng: np.random.Generator) -> Iterator[tuple[str, Float64Array]]:
-    """Coefficients of the channels of each group: random signs, and one channel alone."""
-    yield "all channels with random signs", rng.choice((-1.0, 1.0), channels)
+    """Coefficients of the channels of each group: all of them, none alike so that swapped channels show; one alone."""
+    yield "all channels combined", rng.uniform(0.5, 1.0, channels) * rng.choice((-1.0, 1.0), channels)
     alone = np.zeros(channels)
     alone[rng.integers(channels)] = 1.0
     yield f"channel {int(alone.argmax())} of each group", alone

@@ -14,7 +14,7 @@ from fastconv.bench import plot, report
 from fastconv.bench.cases import all_cases, digits, photographs
 from fastconv.bench.check import WrongResultError
 from fastconv.bench.compare import Row, Settings, compare_case
-from fastconv.bench.extras import MissingExtraError
+from fastconv.bench.extras import MissingExtraError, require
 from fastconv.bench.roofline import Machine, measure_machine
 from fastconv.bench.threads import limited_threads
 from fastconv.bench.timing import Effort
@@ -169,8 +169,8 @@ def _progress(total: int) -> Iterator[Progress]:
     """Show a bar on stderr while a person watches and tqdm is installed."""
     if report.is_terminal(sys.stderr):
         try:
-            from tqdm import tqdm
-        except ModuleNotFoundError:
+            tqdm = require("tqdm", "progress bars").tqdm
+        except MissingExtraError:
             pass  # a bar is a convenience
         else:
             with tqdm(total=total, file=sys.stderr, leave=False) as bar:

@@ -218,10 +218,9 @@ def dense(
         check.check_dense_forward(f"{name} ({library})", x, weight, bias, forward())
         check.check_dense_backward(f"{name} ({library})", grad_output, x, weight, backward())
     # The reference saw a sample of these large layers; the rest must at least agree.
-    check.check_same(f"{name}: output, fastconv and NumPy", *(forward() for forward, _ in calls.values()), AGREEMENT)
-    for what, one, other in zip(
-        ("input", "weight", "bias"), *(backward() for _, backward in calls.values()), strict=True
-    ):
+    (forward, backward), (other_forward, other_backward) = calls.values()
+    check.check_same(f"{name}: output, fastconv and NumPy", forward(), other_forward(), AGREEMENT)
+    for what, one, other in zip(("input", "weight", "bias"), backward(), other_backward(), strict=True):
         check.check_same(f"{name}: gradient of {what}, fastconv and NumPy", one, other, AGREEMENT)
     return _Candidate(
         kind,

@@ -260,7 +260,7 @@ def explain_conv(name: str, *args: Any, **kwargs: Any) -> list[plan.Explanation]
     names = ["input", "weight", "bias", "stride", "padding"]
     names += ["output_padding", "groups", "dilation"] if transposed else ["dilation", "groups"]
     if backward:
-        names = ["grad_output", "input", "weight"]
+        names = ["grad_output", "input", "weight"][-len(args) if 1 < len(args) < 3 else 0 :]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     weight, _ = _weight_of(name, given.get("weight"))
     _, (x, w) = _check.data(name, input=given.get("input"), weight=weight)

@@ -71,7 +71,8 @@ static fc_corr FN(largest_phase)(const fc_problem *p)
                 fc_corr_axis a = fc_phase_axis(&p->axis[d], e);
                 c.axis[d].count = fc_max(c.axis[d].count, a.count);
             }
-            c.taps *= c.axis[d].taps; /* phase 0 has the most taps */
+            c.axis[d].count = fc_max(1, c.axis[d].count); /* no output at all: every tap falls into padding */
+            c.taps *= c.axis[d].taps;                     /* phase 0 has the most taps */
         }
     return c;
 }

@@ -13,6 +13,7 @@
 
 #define FC_DIRECT_CHUNK 144
 #define FC_DIRECT_PIXELS 512
+#define FC_DIRECT_LEAST 64 /* pixels of a box, where the image has them */
 #define FC_DIRECT_PANEL ((int64_t)(384 << 10) / (int64_t)sizeof(real)) /* elements: a third of a 1 MB L2 */
 
 typedef struct {
@@ -39,18 +40,21 @@ static const char *FN(direct_prepare)(fc_plan *plan)
     s->rows_padded = fc_round_up(c.rows, VL);
     s->row_blocks = fc_ceil_div(c.rows, FC_LANES);
 
-    /* Summed channels at a time: bounded packed weights, a panel that fits, and a smallest task under 20 ms. */
-    int64_t least[FC_DIMS] = {1, 1, fc_max(1, fc_min(c.axis[2].count, FC_ROWS_MAX))};
+    /* Summed channels at a time: bounded packed weights, a smallest task under 20 ms, and a panel that fits with pixels enough
+     * to use what it loads (a dilated kernel reaches far: 1 pixel at a time would read all weights for it). */
+    int64_t wide = fc_max(1, fc_min(c.axis[2].count, FC_DIRECT_LEAST));
+    int64_t least[FC_DIMS] = {1, fc_max(1, fc_min(c.axis[1].count, fc_ceil_div(FC_DIRECT_LEAST, wide))), wide};
     int64_t weights = FC_PACKED_BYTES / (int64_t)sizeof(real) / fc_max(1, s->rows_padded * c.taps * s->phases * p->groups);
-    int64_t reds = fc_min(fc_max(1, weights), fc_max(1, FC_TASK_WORK / (FC_ROWS_MAX * FC_LANES) / c.taps));
-    reds = fc_min(reds, fc_max(1, 8 * FC_DIRECT_PANEL / fc_panel_elements(&c, least, 0)));
+    int64_t reds = fc_min(fc_max(1, weights), fc_max(1, FC_TASK_WORK / (FC_DIRECT_LEAST * FC_LANES) / c.taps));
+    reds = fc_min(reds, fc_max(1, 2 * FC_DIRECT_PANEL / fc_panel_elements(&c, least, 0)));
     s->red_blocks = fc_ceil_div(c.reds, reds);
     s->reds = fc_ceil_div(c.reds, s->red_blocks);
     s->red_blocks = fc_ceil_div(c.reds, s->reds);
     s->phase_weights = FN(aligned)(s->rows_padded * s->reds * c.taps);
     s->packed = s->phase_weights * s->phases * p->groups;
 
-    s->blocks = fc_choose_blocks(&c, p->batch, s->reds, FC_DIRECT_PANEL, FC_DIRECT_PIXELS, 0);
+    s->blocks = fc_choose_blocks(&c, p->batch, s->reds, fc_max(FC_DIRECT_PANEL, s->reds * fc_panel_elements(&c, least, 0)),
+                                 FC_DIRECT_PIXELS, 0);
     s->boxes = fc_blocks_count(&s->blocks);
     int64_t pixels = s->blocks.n * s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2];
     double work = (double)pixels * (double)c.rows * (double)s->reds * (double)c.taps;

@@ -74,12 +74,17 @@ static ptrdiff_t FN(im2col_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t s
 /* One tile of result channels: dst[c][t][i]. */
 static void FN(im2col_pack)(const fc_corr *c, const fc_weight_strides *ws, const real *w, int64_t reds, int64_t m, real *dst)
 {
-    for (int64_t t = 0; t < c->taps; t++) {
-        const real *tap = w + fc_weight_tap(c, ws, t);
-        for (int64_t r = 0; r < reds; r++)
-            for (int64_t i = 0; i < m; i++)
-                dst[(r * c->taps + t) * m + i] = tap[r * ws->red + i * ws->row];
-    }
+    const fc_corr_axis *a = c->axis;
+    int64_t t = 0;
+    for (int64_t d = 0; d < a[0].taps; d++)
+        for (int64_t h = 0; h < a[1].taps; h++)
+            for (int64_t v = 0; v < a[2].taps; v++, t++) {
+                const real *tap = w + (a[0].w0 + d * a[0].wstep) * ws->tap[0] + (a[1].w0 + h * a[1].wstep) * ws->tap[1] +
+                                  (a[2].w0 + v * a[2].wstep) * ws->tap[2];
+                for (int64_t r = 0; r < reds; r++)
+                    for (int64_t i = 0; i < m; i++)
+                        dst[(r * c->taps + t) * m + i] = tap[r * ws->red + i * ws->row];
+            }
 }
 
 /* Adds a tile [m][FC_PIXELS] of n pixels from p0 on, row k of it into result channel k. */

@@ -142,19 +142,22 @@ static void FN(fold_tap)(const fc_problem *p, const fc_corr *c, const fc_call *c
 {
     const fc_array *columns = &call->array[0], *x = &call->array[3];
     const fc_corr_axis *a = c->axis;
+    ptrdiff_t first = 0, step[FC_DIMS]; /* of x: the first output's element, and from one output to the next */
+    for (int d = 0; d < FC_DIMS; d++) {
+        ptrdiff_t stride = d == FC_DIMS - 1 ? 1 : x->stride[2 + d]; /* the caller's new image: consecutive */
+        first += (a[d].off + tap[d] * a[d].offstep + lo[d] * a[d].xstep) * stride;
+        step[d] = a[d].xstep * stride;
+    }
+    ptrdiff_t o = (lo[0] * c->out[1] + lo[1]) * c->out[2] + lo[2];
     for (int64_t i = box->n0; i < box->n0 + box->n; i++) {
         int64_t n = i / p->in_channels, k = i % p->in_channels;
-        const real *from = (const real *)columns->data + n * columns->stride[0] + (k * c->taps + t) * columns->stride[1];
-        real *to = (real *)x->data + n * x->stride[0] + k * x->stride[1];
-        for (int64_t d = lo[0]; d < hi[0]; d++)
-            for (int64_t h = lo[1]; h < hi[1]; h++) {
-                int64_t o = (d * c->out[1] + h) * c->out[2] + lo[2];
-                int64_t xd = d * a[0].xstep + a[0].off + tap[0] * a[0].offstep,
-                        xh = h * a[1].xstep + a[1].off + tap[1] * a[1].offstep,
-                        xw = lo[2] * a[2].xstep + a[2].off + tap[2] * a[2].offstep;
-                FN(add_run)(to + xd * x->stride[2] + xh * x->stride[3] + xw, a[2].xstep, from + o * columns->stride[2],
+        const real *from = (const real *)columns->data + n * columns->stride[0] + (k * c->taps + t) * columns->stride[1] +
+                           o * columns->stride[2];
+        real *to = (real *)x->data + n * x->stride[0] + k * x->stride[1] + first;
+        for (int64_t d = 0; d < hi[0] - lo[0]; d++)
+            for (int64_t h = 0; h < hi[1] - lo[1]; h++)
+                FN(add_run)(to + d * step[0] + h * step[1], step[2], from + (d * c->out[1] + h) * c->out[2] * columns->stride[2],
                             columns->stride[2], hi[2] - lo[2]);
-            }
     }
 }
 

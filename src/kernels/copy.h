@@ -64,42 +64,50 @@ static __attribute__((noinline)) void FN(transpose)(const real *src, ptrdiff_t l
             FN(transpose_block)(src + i * lds + j, lds, rows - i, cols - j, dst + j * ldd + i, ldd, width - i);
 }
 
-/* One row of a panel: positions p < extent of an axis, in their phases `phase_step` apart; outside the input: `fill`. */
-static inline void FN(panel_row)(const fc_panel_axis *a, const real *src, ptrdiff_t stride, int64_t size, real fill,
-                                 real *dst, ptrdiff_t phase_step)
+/* The part of a panel's rows that one phase of an axis takes from the input: places lo .. hi, from `first` with `step`. */
+typedef struct {
+    int64_t lo, hi, first, step;
+} FN(row_part);
+
+static inline FN(row_part) FN(row_part_of)(const fc_panel_axis *a, int64_t phase, int64_t size)
 {
-    for (int64_t f = 0; f < a->phases; f++, dst += phase_step) {
-        int64_t n = (a->extent - f + a->phases - 1) / a->phases; /* positions of this phase */
-        int64_t first = a->start + f * a->step, step = a->phases * a->step;
-        int64_t lo = first < 0 ? fc_min(n, fc_ceil_div(-first, step)) : 0;
-        int64_t hi = first >= size ? lo : fc_max(lo, fc_min(n, (size - 1 - first) / step + 1));
-        FN(fill_run)(dst, fill, lo);
-        if (hi > lo)
-            FN(copy_run)(dst + lo, src + (first + lo * step) * stride, step * stride, hi - lo);
-        FN(fill_run)(dst + hi, fill, a->len - hi);
-    }
+    FN(row_part) r;
+    int64_t n = (a->extent - phase + a->phases - 1) / a->phases; /* positions of this phase */
+    r.first = a->start + phase * a->step;
+    r.step = a->phases * a->step;
+    r.lo = r.first < 0 ? fc_min(n, fc_ceil_div(-r.first, r.step)) : 0;
+    r.hi = r.first >= size ? r.lo : fc_max(r.lo, fc_min(n, (size - 1 - r.first) / r.step + 1));
+    return r;
 }
 
-/* Copies a box's inputs, channels c0 .. c0+channels of `x`, into a panel. */
+/* Copies a box's inputs, channels c0 .. c0+channels of `x`, into a panel; positions outside the input become `fill`. */
 static __attribute__((noinline)) void FN(panel_fill)(const fc_panel *p, const fc_corr *c, const fc_array *x, int64_t n0,
                                                      int64_t n, int64_t c0, real fill, real *dst)
 {
     const fc_panel_axis *a = p->axis;
-    for (int64_t i = 0; i < n * p->channels; i++, dst += p->plane) {
-        const real *plane = (const real *)x->data + (n0 + i / p->channels) * x->stride[0] +
-                            (c0 + i % p->channels) * x->stride[1];
-        for (int64_t d = 0; d < a[0].phases * a[0].len; d++) {
-            int64_t pd = d % a[0].len * a[0].phases + d / a[0].len, sd = a[0].start + pd * a[0].step;
-            for (int64_t h = 0; h < a[1].phases * a[1].len; h++) {
-                int64_t ph = h % a[1].len * a[1].phases + h / a[1].len, sh = a[1].start + ph * a[1].step;
-                real *row = dst + fc_panel_offset(p, pd, ph, 0);
-                if (sd < 0 || sd >= c->in[0] || sh < 0 || sh >= c->in[1] || pd >= a[0].extent || ph >= a[1].extent)
-                    for (int64_t f = 0; f < a[2].phases; f++)
-                        FN(fill_run)(row + f * p->phase_size, fill, a[2].len);
-                else
-                    FN(panel_row)(&a[2], plane + sd * x->stride[2] + sh * x->stride[3], x->stride[4], c->in[2], fill, row,
-                                  p->phase_size);
+    int64_t phases = a[0].phases * a[1].phases * a[2].phases;
+    for (int64_t f = 0; f < phases; f++) {
+        int64_t fw = f % a[2].phases, fh = f / a[2].phases % a[1].phases, fd = f / a[2].phases / a[1].phases;
+        FN(row_part) part = FN(row_part_of)(&a[2], fw, c->in[2]);
+        ptrdiff_t step = part.step * x->stride[4], start = (part.first + part.lo * part.step) * x->stride[4];
+        real *to = dst + f * p->phase_size;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t k = 0; k < p->channels; k++, to += p->plane) {
+                const real *plane = (const real *)x->data + (n0 + i) * x->stride[0] + (c0 + k) * x->stride[1] + start;
+                real *row = to;
+                for (int64_t d = 0, sd = a[0].start + fd * a[0].step; d < a[0].len; d++, sd += a[0].phases * a[0].step)
+                    for (int64_t h = 0, sh = a[1].start + fh * a[1].step; h < a[1].len;
+                         h++, sh += a[1].phases * a[1].step, row += p->row) {
+                        if (sd < 0 || sd >= c->in[0] || sh < 0 || sh >= c->in[1] || part.hi == part.lo) {
+                            FN(fill_run)(row, fill, a[2].len);
+                            continue;
+                        }
+                        if (part.lo)
+                            FN(fill_run)(row, fill, part.lo);
+                        FN(copy_run)(row + part.lo, plane + sd * x->stride[2] + sh * x->stride[3], step, part.hi - part.lo);
+                        if (part.hi < a[2].len)
+                            FN(fill_run)(row + part.hi, fill, a[2].len - part.hi);
+                    }
             }
-        }
     }
 }
