@@ -91,6 +91,7 @@ class _Sizes:
     pixels: int    # result pixels of an image
     row: int       # result pixels of a row
     images: int    # times groups
+    reach: int     # elements that a row of the kernel covers beside the first
     dense: bool    # a result row reads consecutive inputs
 
     @property
@@ -111,7 +112,8 @@ def _sizes_of(problem: ConvProblem, op: int) -> _Sizes:
     dense = last.stride == 1 or not forward
     if not forward:
         rows, reds = reds, rows
-    return _Sizes(rows, reds, taps, pixels, row, problem.batch * problem.groups, dense)
+    reach = last.dilation * (last.kernel - 1)
+    return _Sizes(rows, reds, taps, pixels, row, problem.batch * problem.groups, reach, dense)
 
 
 def _direct_cycles(s: _Sizes, lanes: int) -> float:
@@ -130,18 +132,27 @@ def _im2col_cycles(s: _Sizes, lanes: int) -> float:
     return filled / lanes + 2.0 * weights + patch * s.reds * s.taps * s.pixels * s.images
 
 
+def _depthwise_cycles(s: _Sizes, lanes: int) -> float:
+    """Vectors of pixels, with the gaps between padded rows; few result channels leave few sums to overlap."""
+    gaps = (s.row + s.reach) / s.row
+    overlap = min(1.0, min(s.rows, 8) * 3 / 8)
+    panel = s.reds * s.pixels * s.images
+    return s.macs * gaps / lanes / overlap + 2.0 * s.rows * s.reds * s.taps + 0.5 * panel + 0.3 * s.rows * s.pixels * s.images
+
+
 def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Algorithm and reason for a forward pass (op CONV) or an input gradient."""
     lanes, s = _lanes(dtype), _sizes_of(problem, op)
-    if s.rows == 1 and s.reds == 1 and s.taps <= 4096:
-        return "depthwise", "one channel a group: rows of pixels in the lanes, nothing packed"
-    if problem.groups > 1 and s.rows <= lanes // 2 and s.reds <= 64 and s.taps <= 4096:
-        return "depthwise", f"groups of {s.reds} to {s.rows} channels would leave vectors of {lanes} lanes half empty: pixels in the lanes"
-    direct, im2col = _direct_cycles(s, lanes), _im2col_cycles(s, lanes)
-    costs = f"estimated cycles: direct {direct:.3g}, im2col {im2col:.3g}"
-    if direct <= im2col:
-        return "direct", f"no patches to pack, {s.rows} result channels in vectors of {lanes} ({costs})"
-    return "im2col", f"pixels in the lanes, patches cost little beside {s.rows} result channels ({costs})"
+    costs = {"direct": _direct_cycles(s, lanes), "im2col": _im2col_cycles(s, lanes)}
+    if s.reds <= 64 and s.taps <= 4096:
+        costs["depthwise"] = _depthwise_cycles(s, lanes)
+    best = min(costs, key=lambda name: costs[name])
+    why = {
+        "direct": f"{s.rows} result channels fill vectors of {lanes}, no patches to pack",
+        "im2col": f"patches cost little beside {s.rows} result channels, pixels fill vectors of {lanes}",
+        "depthwise": f"only {s.reds} summed channels a group: pixels in vectors of {lanes}, no patches to pack",
+    }
+    return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
 
 
 def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str, str]:

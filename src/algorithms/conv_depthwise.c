@@ -1,4 +1,5 @@
-/* conv_depthwise.c: convolution and its input gradient for groups of few channels: pixels in the lanes, nothing packed.
+/* conv_depthwise.c: convolution and its input gradient for groups of few summed channels (depthwise, grouped, first layers):
+ * pixels in the lanes, no patches.
  *
  * The inputs of a box are copied with their padding into a split panel, in which a row of outputs reads consecutive
  * elements at any stride. There a tap is a constant offset, also from row to row: the whole box is computed as one flat
@@ -14,6 +15,8 @@ typedef struct {
     fc_blocks blocks;
     int64_t phases, boxes;
     int64_t bunch, bunches;  /* groups of a task */
+    int64_t row_tiles;
+    int64_t phase_weights;   /* elements of packed weights of a phase and group */
     int64_t panel, flat;     /* elements */
     int64_t depth;           /* most terms of a sum */
     int has_fill;
@@ -27,13 +30,15 @@ static const char *FN(depthwise_prepare)(fc_plan *plan)
     const fc_problem *p = &plan->problem;
     FN(depthwise_state) *s = (void *)plan->state;
     fc_corr c = FN(largest_phase)(p);
-    if (c.rows > FC_DEPTHWISE_CHANNELS || c.reds > FC_DEPTHWISE_CHANNELS)
-        return "groups of at most 64 channels, in and out";
+    if (c.reds > FC_DEPTHWISE_CHANNELS)
+        return "groups of at most 64 summed channels";
     if (c.taps > FC_DEPTHWISE_TAPS)
         return "kernels of at most 4096 taps";
     s->phases = fc_corr_phases(p);
     s->has_fill = fc_corr_has_holes(p);
     s->depth = c.reds * c.taps;
+    s->row_tiles = fc_ceil_div(c.rows, FC_TAPS_MAX);
+    s->phase_weights = c.rows * s->depth;
     s->blocks = fc_choose_blocks(&c, 1, c.reds, FC_DEPTHWISE_PANEL, 1 << 14, 1);
     s->blocks.count_n = p->batch;
     s->boxes = fc_blocks_count(&s->blocks);
@@ -47,8 +52,9 @@ static const char *FN(depthwise_prepare)(fc_plan *plan)
     int64_t slack = FC_TAPS_NV * VL; /* the last vectors of a run read and write past it */
     s->panel = FN(aligned)(panel.plane * c.reds + slack);
     s->flat = FN(aligned)(FN(flat_of)(&panel, s->blocks.j) + slack);
-    plan->stages = s->has_fill + 1;
-    plan->scratch = FC_SCRATCH_HEAD + (s->panel + FC_TAPS_MAX * s->flat + FN(aligned)(s->depth * FC_TAPS_MAX)) * (int64_t)sizeof(real) +
+    plan->stages = s->has_fill + 2;
+    plan->workspace = plan->packed = s->phase_weights * s->phases * p->groups * (int64_t)sizeof(real);
+    plan->scratch = FC_SCRATCH_HEAD + (s->panel + FC_TAPS_MAX * s->flat) * (int64_t)sizeof(real) +
                     s->depth * (int64_t)sizeof(ptrdiff_t);
     return NULL;
 }
@@ -58,13 +64,15 @@ static ptrdiff_t FN(depthwise_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_
     const fc_problem *p = &plan->problem;
     const FN(depthwise_state) *s = (const void *)plan->state;
     *grain = 1;
-    if (mode == FC_PACK)
-        return 0;
-    if (s->has_fill && stage == 0) {
+    if (s->has_fill && stage-- == 0) {
         *grain = 8;
-        return p->batch * p->groups * (p->op == FC_CONV ? p->out_channels : p->in_channels);
+        return mode == FC_PACK ? 0 : p->batch * p->groups * (p->op == FC_CONV ? p->out_channels : p->in_channels);
     }
-    return s->boxes * s->phases * s->bunches;
+    if (stage == 0) {
+        *grain = 64;
+        return mode == FC_RUN_PACKED ? 0 : p->groups * s->phases * s->row_tiles;
+    }
+    return mode == FC_PACK ? 0 : s->boxes * s->phases * s->bunches;
 }
 
 /* `m` result channels of a box from its panel. flat: [m][ld]. */
@@ -88,38 +96,55 @@ static void FN(depthwise_rows)(const fc_corr *c, const fc_panel *panel, const fc
     }
 }
 
-static void FN(depthwise_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
+static void FN(depthwise_compute)(const fc_plan *plan, fc_call *call, int64_t task, char *scratch)
 {
     const fc_problem *p = &plan->problem;
     const FN(depthwise_state) *s = (const void *)plan->state;
-    if (s->has_fill && stage == 0) {
-        fc_corr any = fc_corr_of(p, 0);
-        FN(fill_bias)(p, &any, call, task);
-        return;
-    }
     int64_t phase = task % s->phases, bunch = task / s->phases % s->bunches, box_i = task / s->phases / s->bunches;
     fc_corr c = fc_corr_of(p, phase);
     fc_box box = fc_box_at(&s->blocks, &c, p->batch, box_i);
     if (box.pixels == 0)
         return;
     fc_panel panel = fc_panel_of(&c, box.j0, box.j, c.reds, 1);
-    real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *flat = inputs + s->panel, *packed = flat + FC_TAPS_MAX * s->flat;
-    ptrdiff_t *tap_at = (ptrdiff_t *)(packed + FN(aligned)(s->depth * FC_TAPS_MAX));
+    real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *flat = inputs + s->panel;
+    ptrdiff_t *tap_at = (ptrdiff_t *)(flat + FC_TAPS_MAX * s->flat);
     fc_tap_table(&panel, &c, c.reds, tap_at);
-    const fc_array *w = &call->array[1], *b = &call->array[2];
-    fc_weight_strides ws = fc_weight_strides_of(p, w);
-    int64_t tiles = fc_ceil_div(c.rows, FC_TAPS_MAX);
+    const real *packed = (const real *)(call->mode == FC_RUN ? call->workspace : call->packed);
+    const fc_array *b = &call->array[2];
     for (int64_t g = bunch * s->bunch; g < fc_min(p->groups, (bunch + 1) * s->bunch); g++) {
         FN(panel_fill)(&panel, &c, &call->array[0], box.n0, 1, g * c.reds, 0, inputs);
-        for (int64_t i = 0; i < tiles; i++) {
-            int64_t k0 = FN(even_start)(c.rows, tiles, i), m = FN(even_start)(c.rows, tiles, i + 1) - k0;
-            FN(im2col_pack)(&c, &ws, (const real *)w->data + g * p->out_channels * w->stride[0] + k0 * ws.row, c.reds, m, packed);
+        for (int64_t i = 0; i < s->row_tiles; i++) {
+            int64_t k0 = FN(even_start)(c.rows, s->row_tiles, i), m = FN(even_start)(c.rows, s->row_tiles, i + 1) - k0;
             int64_t channel = g * c.rows + k0;
             FN(result) to = FN(result_of)(&c, &call->array[3], &box, channel);
-            FN(depthwise_rows)(&c, &panel, &box, inputs, tap_at, packed, m, &to,
+            FN(depthwise_rows)(&c, &panel, &box, inputs, tap_at,
+                               packed + (g * s->phases + phase) * s->phase_weights + k0 * c.reds * c.taps, m, &to,
                                b->data ? (const real *)b->data + channel * b->stride[0] : NULL, b->stride[0], flat, s->flat);
         }
     }
+}
+
+static void FN(depthwise_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
+{
+    const fc_problem *p = &plan->problem;
+    const FN(depthwise_state) *s = (const void *)plan->state;
+    if (s->has_fill && stage-- == 0) {
+        fc_corr any = fc_corr_of(p, 0);
+        FN(fill_bias)(p, &any, call, task);
+        return;
+    }
+    if (stage == 1) {
+        FN(depthwise_compute)(plan, call, task, scratch);
+        return;
+    }
+    int64_t i = task % s->row_tiles, phase = task / s->row_tiles % s->phases, g = task / s->row_tiles / s->phases;
+    fc_corr c = fc_corr_of(p, phase);
+    int64_t k0 = FN(even_start)(c.rows, s->row_tiles, i), m = FN(even_start)(c.rows, s->row_tiles, i + 1) - k0;
+    const fc_array *w = &call->array[1];
+    fc_weight_strides ws = fc_weight_strides_of(p, w);
+    FN(im2col_pack)(&c, &ws, (const real *)w->data + g * p->out_channels * w->stride[0] + k0 * ws.row, c.reds, m,
+                    (real *)(call->mode == FC_RUN ? call->workspace : call->packed) +
+                        (g * s->phases + phase) * s->phase_weights + k0 * c.reds * c.taps);
 }
 
 static const fc_algorithm FN(depthwise) = {"depthwise", FC_ISA_NAME, 1u << FC_CONV | 1u << FC_CONV_INPUT_GRAD,

@@ -132,8 +132,8 @@ static inline void FN(add_run)(real *dst, ptrdiff_t step, const real *src, ptrdi
     int64_t i = 0;
     for (; i + VL <= n; i += VL)
         FN(store)(dst + i, FN(load)(dst + i) + FN(load)(src + i));
-    if (i < n)
-        FN(store_n)(dst + i, FN(load_n)(dst + i, n - i) + FN(load_n)(src + i, n - i), n - i);
+    for (; i < n; i++) /* not a masked vector: loads that follow masked stores wait for them */
+        dst[i] += src[i];
 }
 
 /* Adds tap t's columns, outputs [lo, hi) on each axis, to the box's channels. */
