@@ -12,6 +12,7 @@ import json
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,12 +273,16 @@ def _summary_line(peer: str, ratios: Sequence[tuple[float, Result]]) -> str:
 
 def _header(machine: Machine, options: argparse.Namespace, effort: Effort) -> str:
     versions = ", ".join(f"{name} {_version(name)}" for name in ("fastconv", *options.peers))
-    return (
-        f"{versions}\n{machine.cpu}; {options.threads} threads, batch {options.batch}, float32; measured "
-        f"{machine.peak / 1e9:.1f} GFLOP/s of fused multiply-adds, {machine.bandwidth / 1e9:.1f} GB/s copied\n"
-        f"{effort.describe()}\nRatios: the peer's time over fastconv's; above 1 fastconv is faster. "
-        "The peers' onnx models hold the weights, packed beforehand; fastconv and torch get them in every call."
+    paragraphs = (
+        versions,
+        f"{machine.cpu}; {options.threads} threads, batch {options.batch}, float32; measured "
+        f"{machine.peak / 1e9:.1f} GFLOP/s of fused multiply-adds, {machine.bandwidth / 1e9:.1f} GB/s copied",
+        effort.describe(),
+        "ratio: the peer's time over fastconv's; above 1 fastconv is faster. %: of the measured peak, for pooling of "
+        "the measured bandwidth. ONNX models hold the weights and may pack them beforehand; fastconv and torch get "
+        "them in every call.",
     )
+    return "\n".join(textwrap.fill(paragraph, 118, subsequent_indent="    ") for paragraph in paragraphs)
 
 
 def _version(name: str) -> str:

@@ -105,6 +105,46 @@ static inline void FN(store_n)(real *p, vec v, int64_t n)
 static inline vec FN(select)(ivec m, vec a, vec b) { return (vec)(((ivec)a & m) | ((ivec)b & ~m)); }
 static inline ivec FN(iselect)(ivec m, ivec a, ivec b) { return (a & m) | (b & ~m); }
 
+/* A running maximum that holds on to NaN: v takes over where it is greater or NaN, so that of equal values the first
+ * stays and of NaNs the last. The second form also keeps the number of what it holds. */
+static inline vec FN(max_nan)(vec best, vec v)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    return (vec)_mm512_mask_max_ps((__m512)v, _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_ORD_Q), (__m512)v, (__m512)best);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_mask_max_pd((__m512d)v, _mm512_cmp_pd_mask((__m512d)v, (__m512d)v, _CMP_ORD_Q), (__m512d)v, (__m512d)best);
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    __m256 nan = _mm256_cmp_ps((__m256)v, (__m256)v, _CMP_UNORD_Q);
+    return (vec)_mm256_blendv_ps(_mm256_max_ps((__m256)v, (__m256)best), (__m256)v, nan);
+#elif defined(__AVX2__)
+    __m256d nan = _mm256_cmp_pd((__m256d)v, (__m256d)v, _CMP_UNORD_Q);
+    return (vec)_mm256_blendv_pd(_mm256_max_pd((__m256d)v, (__m256d)best), (__m256d)v, nan);
+#else
+    return FN(select)((ivec)(v > best) | (ivec)(v != v), v, best);
+#endif
+}
+
+static inline void FN(max_nan_at)(vec *best, ivec *at, vec v, ivec number)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    __mmask16 keep = _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_ORD_Q), (__m512)v, (__m512)*best, _CMP_NGT_UQ);
+    *best = (vec)_mm512_mask_mov_ps((__m512)v, keep, (__m512)*best);
+    *at = (ivec)_mm512_mask_mov_epi32((__m512i)number, keep, (__m512i)*at);
+#elif defined(__AVX512F__)
+    __mmask8 keep = _mm512_mask_cmp_pd_mask(_mm512_cmp_pd_mask((__m512d)v, (__m512d)v, _CMP_ORD_Q), (__m512d)v, (__m512d)*best, _CMP_NGT_UQ);
+    *best = (vec)_mm512_mask_mov_pd((__m512d)v, keep, (__m512d)*best);
+    *at = (ivec)_mm512_mask_mov_epi64((__m512i)number, keep, (__m512i)*at);
+#elif defined(__AVX2__)
+    ivec take = (ivec)(v > *best) | (ivec)(v != v);
+    *best = (vec)_mm256_blendv_epi8((__m256i)*best, (__m256i)v, (__m256i)take);
+    *at = (ivec)_mm256_blendv_epi8((__m256i)*at, (__m256i)number, (__m256i)take);
+#else
+    ivec take = (ivec)(v > *best) | (ivec)(v != v);
+    *best = FN(select)(take, v, *best);
+    *at = FN(iselect)(take, number, *at);
+#endif
+}
+
 /* Sum of the lanes, halving: the same tree on every instruction set of one width. */
 static inline real FN(sum)(vec v)
 {

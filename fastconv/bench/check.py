@@ -6,7 +6,7 @@ reference computes as one channel. Two combinations are checked, in float64: one
 every output, and one channel alone, where nothing can cancel. The gradients are treated alike.
 
 Tolerance: a float32 sum of K products is off by at most K*u*sum|x||w| (u = 2^-24), and by about sqrt(K)*u*sum|x||w|
-when the rounding errors are independent. min(K, 8*sqrt(K))*u*sum|x||w| is allowed, where the reference computes the
+when the rounding errors are independent. min(K, 4*sqrt(K))*u*sum|x||w| is allowed, where the reference computes the
 sum from the absolute values.
 
 References
@@ -53,10 +53,10 @@ def error_bound(terms: int) -> float:
     --------
     >>> error_bound(9) == 9 * 2.0**-24
     True
-    >>> error_bound(10_000) == 800 * 2.0**-24
+    >>> error_bound(10_000) == 400 * 2.0**-24
     True
     """
-    return min(float(terms), 8.0 * math.sqrt(terms)) * UNIT_ROUNDOFF
+    return min(float(terms), 4.0 * math.sqrt(terms)) * UNIT_ROUNDOFF
 
 
 def compare(what: str, got: Array, want: Float64Array, bound: Float64Array) -> None:

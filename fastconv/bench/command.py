@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
     seeds = tuple(range(options.seed, options.seed + (QUICK_SEEDS if options.quick else SEEDS)))
     recipe = Recipe()
     with limited_threads(threads):
-        machine = measure_machine(threads, seconds=0.2 if options.quick else 0.5)
+        machine = measure_machine(threads, seconds=0.5)
         print(report.header(machine, settings, options.quick), flush=True)
         rows = _measure(settings, machine)
         report.print_table(report.layer_table(rows), sys.stdout)

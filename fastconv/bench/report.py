@@ -24,7 +24,7 @@ JSON_SCHEMA = 1
 
 @dataclass(frozen=True)
 class Table:
-    """A title, column heads and rows of text; a row of one cell is a heading."""
+    """A title, column heads and rows of text; a row of one cell is a heading (in a terminal, up to its first comma)."""
 
     title: str
     heads: tuple[str, ...]
@@ -119,7 +119,7 @@ def header(machine: Machine, settings: Settings, quick: bool) -> str:
         f"method: batch {settings.batch}. {settings.effort.describe()} Every result is checked against "
         "fastconv.reference before it is timed. Backward: the gradients of input, weight and bias.",
         "percentages: of the measured peak, and of the measured bandwidth when each array is moved once (what stays in "
-        "the caches can pass 100).",
+        "the caches can pass 100). x conv: the forward time over the convolution's.",
         "fully connected (dense) layers are run where their weights fit "
         f"{settings.memory_budget / 1e6:.0f} MB (backward writes as much again); the others are marked computed: the "
         "least time that peak and bandwidth allow.",
@@ -284,7 +284,7 @@ def _describe(row: Row) -> str:
     height, width = layer.output_size
     weights = layer.dense_of_same_sizes().weights * FLOAT32_BYTES
     return (
-        f"{layer.name}: {layer.c}x{layer.h}x{layer.w} ({row.case.source}) to {layer.k}x{height}x{width}, "
+        f"{layer.name}: {layer.c}x{layer.h}x{layer.w} to {layer.k}x{height}x{width}, {row.case.source}, "
         f"{layer.kh}x{layer.kw} filters, stride {layer.sh}; dense weights of these sizes: {quantity(weights)}B"
     )
 
@@ -330,12 +330,10 @@ def _print_rich(table: Table, stream: TextIO) -> None:
     drawn = RichTable(title=f"\n{table.title}", title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
     for number, head in enumerate(table.heads):
         drawn.add_column(head, justify="right" if number else "left", no_wrap=True)
-    headings: list[str] = []
     for row in table.rows:
         if len(row) == 1:
-            headings.append(row[0])
             drawn.add_section()
-            drawn.add_row(f"[bold]{row[0].partition(':')[0]}[/bold]")
+            drawn.add_row(f"[bold]{row[0].partition(',')[0]}[/bold]")
         else:
             drawn.add_row(*row)
     console.print(drawn)

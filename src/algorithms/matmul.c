@@ -1,33 +1,47 @@
 /* matmul.c: c[m][n] = sum_k a[m][k] * b[k][n] + bias[n], for the fully connected layer forward and backward.
  *
- * a and b have any strides (so a transpose is a view), c has rows of consecutive elements. A task is a block of result columns
- * (FC_ROWS_NV vectors) by a range of rows: FC_MATMUL_CHUNK rows of b are packed into [k][lane], by copy or by register transpose,
- * and fma_rows broadcasts a through its offset tables, unpacked. */
+ * a and b have any strides (so a transpose is a view), c has rows of consecutive elements. A task is a range of rows by a group of
+ * blocks of columns (a block fills FC_ROWS_NV vectors). For each chunk of the sum the group's part of b is packed into
+ * [block][k][lane], by copy or by register transpose, and fma_rows broadcasts a through its offset tables, unpacked. Groups are as
+ * wide as the packed part may be, so that c is read and written in long runs. With few rows packing would cost as much as the
+ * product: rows of b are then read in place, and columns of b (the forward layer's weights) become dot products. */
 
 #define FC_MATMUL_CHUNK 256
+#define FC_MATMUL_CHUNK_IN_PLACE 8 /* rows of b read side by side: few, since rows of 4 KB meet in the same cache sets */
+#define FC_MATMUL_WIDE 64         /* blocks of a task's columns, at most */
+#define FC_MATMUL_PANEL ((int64_t)(128 << 10) / (int64_t)sizeof(real)) /* packed part of b, elements */
+#define FC_MATMUL_DOT_ROWS 3
 
 typedef struct {
-    int64_t column_blocks, row_blocks, rows; /* rows of a task */
-    int64_t depth, slices;                   /* terms of a stage, stages */
+    int64_t chunk, panel;         /* terms and blocks that are packed at a time */
+    int64_t group, groups;        /* blocks of a task, groups */
+    int64_t rows, row_blocks;     /* rows of a task, ranges of rows */
+    int64_t depth, slices;        /* terms of a stage, stages */
 } FN(matmul_state);
 
 static const char *FN(matmul_prepare)(fc_plan *plan)
 {
     const fc_problem *p = &plan->problem;
     FN(matmul_state) *s = (void *)plan->state;
-    int64_t m = p->batch, n = p->out_channels, k = p->in_channels;
-    s->column_blocks = fc_ceil_div(n, FC_LANES);
-    double work = (double)m * FC_LANES * (double)k;
-    /* Rows are cut only where columns give too few tasks, or a task would be long: each cut packs b again. */
-    int64_t cuts = fc_max((int64_t)(work / FC_TASK_WORK) + 1, fc_min(fc_ceil_div(FC_TASKS_WANTED, s->column_blocks), m / 64));
-    s->row_blocks = fc_min(m, fc_max(1, cuts));
+    int64_t m = p->batch, k = p->in_channels, blocks = fc_ceil_div(p->out_channels, FC_LANES);
+    s->chunk = fc_min(k, FC_MATMUL_CHUNK);
+    s->group = fc_min(blocks, FC_MATMUL_WIDE);
+    s->rows = fc_min(m, 16 * FC_ROWS_MAX);
+    int64_t ranges = fc_ceil_div(m, s->rows);
+    /* With few rows memory is the limit, which a few cores reach: long runs along the rows of b count for more than tasks. */
+    s->group = fc_min(s->group, fc_max(1, blocks * ranges / (m <= FC_ROWS_MAX ? FC_TASKS_WANTED / 4 : FC_TASKS_WANTED)));
+    s->groups = fc_ceil_div(blocks, s->group);
+    s->panel = fc_min(s->group, fc_max(1, FC_MATMUL_PANEL / (s->chunk * FC_LANES)));
+    if (s->groups >= FC_TASKS_WANTED) /* columns give tasks enough: longer ranges pack b less often */
+        s->rows = fc_min(m, 64 * FC_ROWS_MAX);
+    s->row_blocks = fc_ceil_div(m, s->rows);
     s->rows = fc_ceil_div(m, s->row_blocks);
     s->row_blocks = fc_ceil_div(m, s->rows);
-    s->depth = fc_round_up(fc_max(1, FC_TASK_WORK / (s->rows * FC_LANES)), FC_MATMUL_CHUNK);
+    s->depth = fc_round_up(fc_max(1, FC_TASK_WORK / (s->rows * s->group * FC_LANES)), s->chunk);
     s->slices = fc_ceil_div(k, s->depth);
     plan->stages = s->slices;
-    plan->scratch = FC_SCRATCH_HEAD + (FC_MATMUL_CHUNK * FC_LANES + FC_ROWS_MAX * FC_LANES) * (int64_t)sizeof(real) +
-                    (FC_MATMUL_CHUNK + FC_ROWS_MAX) * (int64_t)sizeof(ptrdiff_t);
+    plan->scratch = FC_SCRATCH_HEAD + (s->chunk * s->panel * FC_LANES + FC_ROWS_MAX * FC_LANES) * (int64_t)sizeof(real) +
+                    (fc_max(s->chunk, s->group * FC_LANES) + FC_ROWS_MAX) * (int64_t)sizeof(ptrdiff_t);
     return NULL;
 }
 
@@ -36,9 +50,10 @@ static ptrdiff_t FN(matmul_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t s
     const FN(matmul_state) *s = (const void *)plan->state;
     (void)stage;
     *grain = 1;
-    return mode == FC_PACK ? 0 : s->column_blocks * s->row_blocks;
+    return mode == FC_PACK ? 0 : s->groups * s->row_blocks;
 }
 
+/* depth rows of b by one block of columns: dst[k][lane]. */
 static void FN(matmul_pack)(const real *b, ptrdiff_t row, ptrdiff_t column, int64_t depth, int64_t columns, int64_t lanes,
                             real *dst)
 {
@@ -48,8 +63,62 @@ static void FN(matmul_pack)(const real *b, ptrdiff_t row, ptrdiff_t column, int6
     }
     for (int64_t q = 0; q < depth; q++) {
         FN(copy_run)(dst + q * lanes, b + q * row, column, columns);
-        FN(fill_run)(dst + q * lanes + columns, 0, lanes - columns);
+        if (columns < lanes)
+            FN(fill_run)(dst + q * lanes + columns, 0, lanes - columns);
     }
+}
+
+typedef struct {
+    int64_t m0, rows, n0, columns, q0, q1; /* the task's part of c and of the sum */
+    real *packed, *tile;
+    ptrdiff_t *row_at, *red_at;
+} FN(matmul_task);
+
+/* One chunk of the sum for `width` columns from `first`: c += a b. b is packed before, or read where it is. */
+static void FN(matmul_chunk)(const FN(matmul_task) *t, const fc_array *a, const fc_array *b, const fc_array *c, int64_t q,
+                             int64_t depth, int64_t first, int64_t width, int in_place)
+{
+    const real *part = (const real *)b->data + q * b->stride[0] + (t->n0 + first) * b->stride[1];
+    int64_t tiles = fc_ceil_div(t->rows, FC_ROWS_MAX), ragged = width % VL ? width / FC_LANES * FC_LANES : width;
+    for (int64_t n = in_place ? ragged : 0; n < width; n += FC_LANES) {
+        int64_t columns = fc_min(FC_LANES, width - n);
+        FN(matmul_pack)(part + n * b->stride[1], b->stride[0], b->stride[1], depth, columns, fc_round_up(columns, VL),
+                        t->packed + (in_place ? 0 : n * depth));
+    }
+    for (int64_t i = 0; i < tiles; i++) {
+        int64_t i0 = FN(even_start)(t->rows, tiles, i), m = FN(even_start)(t->rows, tiles, i + 1) - i0;
+        const real *from = (const real *)a->data + (t->m0 + i0) * a->stride[0] + q * a->stride[1];
+        real *to = (real *)c->data + (t->m0 + i0) * c->stride[0] + t->n0 + first;
+        for (int64_t n = 0; n < ragged; n += FC_LANES) {
+            int64_t lanes = fc_min(FC_LANES, ragged - n);
+            FN(fma_rows)((int)m, (int)(lanes / VL), from, t->row_at, t->red_at, depth,
+                         in_place ? part + n : t->packed + n * depth, in_place ? b->stride[0] : lanes,
+                         (FN(dest)){to + n, c->stride[0], 1});
+        }
+        if (ragged < width) {
+            int64_t lanes = fc_round_up(width - ragged, VL);
+            FN(fma_rows)((int)m, (int)(lanes / VL), from, t->row_at, t->red_at, depth,
+                         t->packed + (in_place ? 0 : ragged * depth), lanes, (FN(dest)){t->tile, lanes, 0});
+            for (int64_t j = 0; j < m; j++)
+                FN(put_run)(to + j * c->stride[0] + ragged, 1, t->tile + j * lanes, width - ragged, 0, 1);
+        }
+    }
+}
+
+/* c += a b: in place where rows of b are consecutive and few rows of a use them, else by packed panels. */
+static void FN(matmul_tiles)(const FN(matmul_state) *s, const FN(matmul_task) *t, const fc_array *a, const fc_array *b,
+                             const fc_array *c)
+{
+    int in_place = b->stride[1] == 1 && t->rows <= FC_ROWS_MAX;
+    int64_t chunk = in_place ? fc_min(s->chunk, FC_MATMUL_CHUNK_IN_PLACE) : s->chunk;
+    int64_t width = in_place ? t->columns : s->panel * FC_LANES;
+    for (int64_t i = 0; i < FC_ROWS_MAX; i++)
+        t->row_at[i] = i * a->stride[0];
+    for (int64_t i = 0; i < s->chunk; i++)
+        t->red_at[i] = i * a->stride[1];
+    for (int64_t n = 0; n < t->columns; n += width)
+        for (int64_t q = t->q0; q < t->q1; q += chunk)
+            FN(matmul_chunk)(t, a, b, c, q, fc_min(chunk, t->q1 - q), n, fc_min(width, t->columns - n), in_place);
 }
 
 static void FN(matmul_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
@@ -57,37 +126,34 @@ static void FN(matmul_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, 
     const fc_problem *p = &plan->problem;
     const FN(matmul_state) *s = (const void *)plan->state;
     const fc_array *a = &call->array[0], *b = &call->array[1], *bias = &call->array[2], *c = &call->array[3];
-    real *packed = (real *)(scratch + FC_SCRATCH_HEAD), *tile = packed + FC_MATMUL_CHUNK * FC_LANES;
-    ptrdiff_t *row_at = (ptrdiff_t *)(tile + FC_ROWS_MAX * FC_LANES), *red_at = row_at + FC_ROWS_MAX;
-    int64_t cb = task % s->column_blocks, rb = task / s->column_blocks, n0 = cb * FC_LANES;
-    int64_t columns = fc_min(FC_LANES, p->out_channels - n0), nv = fc_ceil_div(columns, VL), lanes = nv * VL;
-    int64_t m0 = rb * s->rows, rows = fc_min(s->rows, p->batch - m0), tiles = fc_ceil_div(rows, FC_ROWS_MAX);
-    int64_t end = fc_min(p->in_channels, (stage + 1) * s->depth);
-    for (int64_t i = 0; i < FC_ROWS_MAX; i++)
-        row_at[i] = i * a->stride[0];
-    for (int64_t i = 0; i < FC_MATMUL_CHUNK; i++)
-        red_at[i] = i * a->stride[1];
-    for (int64_t q = stage * s->depth; q < end; q += FC_MATMUL_CHUNK) {
-        int64_t depth = fc_min(FC_MATMUL_CHUNK, end - q);
-        FN(matmul_pack)((const real *)b->data + q * b->stride[0] + n0 * b->stride[1], b->stride[0], b->stride[1], depth, columns,
-                        lanes, packed);
-        for (int64_t i = 0; i < tiles; i++) {
-            int64_t i0 = FN(even_start)(rows, tiles, i), m = FN(even_start)(rows, tiles, i + 1) - i0;
-            const real *from = (const real *)a->data + (m0 + i0) * a->stride[0] + q * a->stride[1];
-            real *to = (real *)c->data + (m0 + i0) * c->stride[0] + n0;
-            if (columns == lanes && (q > 0 || !bias->data)) {
-                FN(fma_rows)((int)m, (int)nv, from, row_at, red_at, depth, packed, lanes,
-                             (FN(dest)){to, c->stride[0], q > 0});
-                continue;
-            }
-            FN(fma_rows)((int)m, (int)nv, from, row_at, red_at, depth, packed, lanes, (FN(dest)){tile, lanes, 0});
-            for (int64_t j = 0; j < m; j++)
-                for (int64_t l = 0; l < columns; l++) {
-                    real start = q > 0 ? to[j * c->stride[0] + l] : bias->data ? ((const real *)bias->data)[(n0 + l) * bias->stride[0]] : 0;
-                    to[j * c->stride[0] + l] = start + tile[j * lanes + l];
-                }
+    FN(matmul_task) t;
+    t.n0 = task % s->groups * s->group * FC_LANES;
+    t.columns = fc_min(s->group * FC_LANES, p->out_channels - t.n0);
+    t.m0 = task / s->groups * s->rows;
+    t.rows = fc_min(s->rows, p->batch - t.m0);
+    t.q0 = stage * s->depth;
+    t.q1 = fc_min(p->in_channels, t.q0 + s->depth);
+    t.packed = (real *)(scratch + FC_SCRATCH_HEAD);
+    t.tile = t.packed + s->chunk * s->panel * FC_LANES;
+    t.row_at = (ptrdiff_t *)(t.tile + FC_ROWS_MAX * FC_LANES);
+    t.red_at = t.row_at + FC_ROWS_MAX;
+    if (stage == 0)
+        for (int64_t i = 0; i < t.rows; i++) {
+            real *row = (real *)c->data + (t.m0 + i) * c->stride[0] + t.n0;
+            if (bias->data)
+                FN(copy_run)(row, (const real *)bias->data + t.n0 * bias->stride[0], bias->stride[0], t.columns);
+            else
+                FN(fill_run)(row, 0, t.columns);
         }
+    if (t.rows > FC_MATMUL_DOT_ROWS || b->stride[0] != 1 || a->stride[1] != 1) {
+        FN(matmul_tiles)(s, &t, a, b, c);
+        return;
     }
+    for (int64_t i = 0; i < t.columns; i++)
+        t.red_at[i] = i * b->stride[1];
+    for (int64_t i = t.m0; i < t.m0 + t.rows; i++)
+        FN(dot_taps)((const real *)a->data + i * a->stride[0] + t.q0, (const real *)b->data + t.q0 + t.n0 * b->stride[1], t.red_at,
+                     t.columns, t.q1 - t.q0, (real *)c->data + i * c->stride[0] + t.n0);
 }
 
 static const fc_algorithm FN(matmul) = {"matmul", FC_ISA_NAME, 1u << FC_MATMUL, FN(matmul_prepare), FN(matmul_tasks),

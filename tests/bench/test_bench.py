@@ -26,6 +26,7 @@ from fastconv.bench.roofline import Machine
 SHAPES = Path(__file__).parents[2] / "benchmarks" / "shapes"
 MACHINE = Machine("a machine", threads=1, peak=1e11, bandwidth=2e10)
 FAST = compare.Settings(memory_budget=10_000_000, effort=timing.Effort(rounds=2, sample_seconds=0.0))
+ROOMY = replace(FAST, memory_budget=40_000_000)
 DIGIT = cases.Case(cases.LENET5[0], "digits", "LeNet-5")
 PHOTO = cases.Case(cases.growing_layer(24, 24), "photograph", "growing image")
 LARGE = cases.Case(cases.growing_layer(64, 64), "photograph", "growing image")
@@ -200,7 +201,7 @@ def test_right_kernels_pass(layer: Conv) -> None:
 
 
 def one_value(y: Any) -> Any:
-    y[-1, -1, -1, -1] += 1e-3 * np.abs(y).max()
+    y[-1, -1, -1, -1] += 1e-2 * np.abs(y).max()
     return y
 
 
@@ -227,12 +228,12 @@ def too_small(y: Any) -> Any:
     return y[..., :-1]
 
 
-def slightly_large(y: Any) -> Any:
-    return y * np.float32(1 + 1e-4)
+def one_percent_off(y: Any) -> Any:
+    return y * np.float32(1 + 1e-2)
 
 
 SPOILS = pytest.mark.parametrize(
-    "spoil", [one_value, one_row, swapped_channels, not_a_number, zeros, too_small, slightly_large]
+    "spoil", [one_value, one_row, swapped_channels, not_a_number, zeros, too_small, one_percent_off]
 )
 
 
@@ -277,7 +278,7 @@ def test_a_wrong_fully_connected_layer_is_found(monkeypatch: pytest.MonkeyPatch)
     right, right_backward = fc.linear, fc.linear_backward
     monkeypatch.setattr(fc, "linear", lambda x, w, b: right(x, w, np.zeros_like(b)))
     with pytest.raises(WrongResultError, match="same sizes"):
-        compare.compare_case(DIGIT, FAST, MACHINE)
+        compare.compare_case(DIGIT, ROOMY, MACHINE)
     monkeypatch.setattr(fc, "linear", right)
     for which in range(3):
 
@@ -288,7 +289,7 @@ def test_a_wrong_fully_connected_layer_is_found(monkeypatch: pytest.MonkeyPatch)
 
         monkeypatch.setattr(fc, "linear_backward", wrong)
         with pytest.raises(WrongResultError, match=f"gradient of {('input', 'weight', 'bias')[which]}"):
-            compare.compare_case(PHOTO, FAST, MACHINE)
+            compare.compare_case(PHOTO, ROOMY, MACHINE)
 
 
 def test_elements_outside_the_sample_are_compared_with_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +302,7 @@ def test_elements_outside_the_sample_are_compared_with_numpy(monkeypatch: pytest
 
     monkeypatch.setattr(fc, "linear", wrong)
     with pytest.raises(WrongResultError, match="fastconv and NumPy"):
-        compare.compare_case(DIGIT, FAST, MACHINE)
+        compare.compare_case(DIGIT, ROOMY, MACHINE)
 
 
 def test_check_same_refuses_nan_and_other_shapes() -> None:

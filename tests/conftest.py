@@ -1,0 +1,9 @@
+"""Settings of the whole suite. (That this file is here puts its folder on the path, for `import helpers`.)"""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# Times vary on shared machines, and the first call of a shape makes a plan: no example fails for being slow.
+settings.register_profile("fastconv", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fastconv")

@@ -1,0 +1,146 @@
+"""One right call of every operator, and one right use of every layer: what the tests of this folder vary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+import fastconv as fc
+from fastconv import nn
+
+Array = NDArray[Any]
+DIMS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call by keywords of the operator `name`, which has `axes` spatial axes (0: none that options speak of)."""
+
+    name: str
+    axes: int
+    arguments: dict[str, Any] = field(repr=False)
+
+    def __call__(self, **changes: Any) -> Any:
+        return getattr(fc, self.name)(**{**self.arguments, **changes})
+
+
+def halved(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Sizes of the result of a window of 3 at stride 2 with padding 1."""
+    return tuple((size - 1) // 2 + 1 for size in sizes)
+
+
+def all_calls(
+    spatial: dict[int, tuple[int, ...]], batch: int, channels: int, outputs: int, dtype: DTypeLike = np.float32, seed: int = 0
+) -> dict[str, Call]:
+    """A call of every operator on normal data; `spatial` gives the input's sizes for 1, 2 and 3 axes, at least 4 each."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, Call] = {}
+
+    def data(*shape: int) -> Array:
+        return rng.standard_normal(shape).astype(dtype)
+
+    def add(name: str, axes: int, /, **arguments: Any) -> None:
+        found[name] = Call(name, axes, arguments)
+
+    for n in DIMS:
+        size = spatial[n]
+        half, full, taps = halved(size), tuple(2 * s for s in size), (3,) * n
+        x = data(batch, channels, *size)
+        window = {"kernel_size": 3, "stride": 2, "padding": 1}
+        options = {"stride": 2, "padding": 1, "dilation": 1, "groups": 2}
+        w = data(outputs, channels // 2, *taps)
+        gy = data(batch, outputs, *half)
+        add(f"conv{n}d", n, input=x, weight=w, bias=data(outputs), **options)
+        add(f"conv{n}d_backward", n, grad_output=gy, input=x, weight=w, **options)
+        w = data(channels, outputs // 2, *taps)
+        options = {**options, "output_padding": 1}
+        add(f"conv_transpose{n}d", n, input=x, weight=w, bias=data(outputs), **options)
+        add(f"conv_transpose{n}d_backward", n, grad_output=data(batch, outputs, *full), input=x, weight=w, **options)
+
+        places = rng.integers(0, prod(size), (batch, channels, *half))
+        gy = data(batch, channels, *half)
+        add(f"max_pool{n}d", n, input=x, **window, dilation=1, ceil_mode=False, return_indices=True)
+        add(f"max_pool{n}d_backward", n, grad_output=gy, indices=places, input_shape=x.shape)
+        mean = {**window, "ceil_mode": False, "count_include_pad": True, "divisor_override": None}
+        add(f"avg_pool{n}d", n, input=x, **mean)
+        add(f"avg_pool{n}d_backward", n, grad_output=gy, input_shape=x.shape, **mean)
+        add(f"adaptive_avg_pool{n}d", n, input=x, output_size=3)
+        add(f"adaptive_avg_pool{n}d_backward", n, grad_output=data(batch, channels, *taps), input_shape=x.shape)
+        add(f"adaptive_max_pool{n}d", n, input=x, output_size=3, return_indices=True)
+        at = rng.integers(0, prod(size), (batch, channels, *taps))
+        add(f"adaptive_max_pool{n}d_backward", n, grad_output=data(*at.shape), indices=at, input_shape=x.shape)
+        at = rng.integers(0, prod(full), x.shape)
+        add(f"max_unpool{n}d", n, input=x, indices=at, kernel_size=2, stride=2, padding=0, output_size=None)
+        add(f"max_unpool{n}d_backward", n, grad_output=data(batch, channels, *full), indices=at)
+        power = {"norm_type": 2.0, "kernel_size": 2, "stride": 2, "ceil_mode": False}
+        add(f"lp_pool{n}d", n, input=x, **power)
+        lp = data(batch, channels, *(s // 2 for s in size))
+        add(f"lp_pool{n}d_backward", n, grad_output=lp, input=x, **power)
+
+    size = spatial[2]
+    x, columns = data(batch, channels, *size), data(batch, channels * 9, prod(halved(size)))
+    options = {"kernel_size": 3, "dilation": 1, "padding": 1, "stride": 2}
+    add("unfold", 2, input=x, **options)
+    add("unfold_backward", 2, grad_output=columns, input_shape=x.shape, **options)
+    add("fold", 2, input=columns, output_size=size, **options)
+    add("fold_backward", 2, grad_output=x, **options)
+    add("pad", 2, input=x, pad=(1, 2, 0, 1), mode="reflect", value=None)
+    padded = data(batch, channels, size[0] + 1, size[1] + 3)
+    add("pad_backward", 2, grad_output=padded, pad=(1, 2, 0, 1), mode="reflect")
+
+    features = prod(size)
+    rows, w = data(batch, features), data(outputs, features)
+    add("linear", 0, input=rows, weight=w, bias=data(outputs))
+    add("linear_backward", 0, grad_output=data(batch, outputs), input=rows, weight=w)
+    add("relu", 0, input=x)
+    add("relu_backward", 0, grad_output=data(*x.shape), output=x)
+    for name in ("softmax", "log_softmax"):
+        add(name, 0, input=rows, dim=-1)
+        add(f"{name}_backward", 0, grad_output=data(*rows.shape), output=rows, dim=-1)
+    target = rng.integers(0, features, batch)
+    add("cross_entropy", 0, input=rows, target=target, reduction="mean")
+    add("cross_entropy_backward", 0, grad_output=np.dtype(dtype).type(1), input=rows, target=target, reduction="mean")
+    return found
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that is made from `arguments` by keywords and takes `input`; `operator` is what it calls."""
+
+    name: str
+    axes: int
+    operator: str
+    arguments: dict[str, Any] = field(repr=False)
+    input: Array = field(repr=False)
+
+    def __call__(self, **changes: Any) -> Any:
+        return getattr(nn, self.name)(**{**self.arguments, **changes})
+
+
+def all_layers(spatial: dict[int, tuple[int, ...]], batch: int, channels: int, outputs: int, seed: int = 0) -> dict[str, Layer]:
+    """A use of every layer on normal float32 data."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, Layer] = {}
+    for n in DIMS:
+        x = rng.standard_normal((batch, channels, *spatial[n])).astype(np.float32)
+        window = {"kernel_size": 3, "stride": 2, "padding": 1}
+        weighted = {"in_channels": channels, "out_channels": outputs, **window, "dilation": 1, "groups": 2, "bias": True}
+        for name, operator, arguments in (
+            (f"Conv{n}d", f"conv{n}d", {**weighted, "padding_mode": "zeros", "algorithm": "auto", "generator": 0}),
+            (f"ConvTranspose{n}d", f"conv_transpose{n}d", {**weighted, "output_padding": 1, "algorithm": "auto", "generator": 0}),
+            (f"MaxPool{n}d", f"max_pool{n}d", {**window, "dilation": 1, "return_indices": False, "ceil_mode": False}),
+            (f"AvgPool{n}d", f"avg_pool{n}d", {**window, "ceil_mode": False, "count_include_pad": True, "divisor_override": None}),
+            (f"AdaptiveAvgPool{n}d", f"adaptive_avg_pool{n}d", {"output_size": 3}),
+            (f"AdaptiveMaxPool{n}d", f"adaptive_max_pool{n}d", {"output_size": 3, "return_indices": False}),
+        ):
+            found[name] = Layer(name, n, operator, arguments, x)
+    x = rng.standard_normal((batch, channels, *spatial[2])).astype(np.float32)
+    rows = rng.standard_normal((batch, 10)).astype(np.float32)
+    found["Linear"] = Layer("Linear", 0, "linear", {"in_features": 10, "out_features": 3, "bias": True, "generator": 0}, rows)
+    found["ReLU"] = Layer("ReLU", 0, "relu", {}, x)
+    return found
