@@ -12,15 +12,17 @@ A call goes straight down three storeys and comes straight back; no storey impor
 `reference` is the slow, obvious NumPy version of every operator, against which everything is checked.
 """
 
-from fastconv import functional, reference
-from fastconv._config import get_precision, precision, set_precision, show_config
-from fastconv._engine import release_memory
-from fastconv._explain import explain
-from fastconv._threads import get_num_threads, set_num_threads, threads
-from fastconv._version import __version__
+# `name as name` is the form of a public name that type checkers follow; a list could not hold the operators' names too.
+from fastconv import functional as functional
+from fastconv import reference as reference
+from fastconv._config import get_precision as get_precision
+from fastconv._config import precision as precision
+from fastconv._config import set_precision as set_precision
+from fastconv._config import show_config as show_config
+from fastconv._engine import release_memory as release_memory
+from fastconv._explain import explain as explain
+from fastconv._threads import get_num_threads as get_num_threads
+from fastconv._threads import set_num_threads as set_num_threads
+from fastconv._threads import threads as threads
+from fastconv._version import __version__ as __version__
 from fastconv.functional import *  # noqa: F403
-
-__all__ = [
-    "__version__", "explain", "functional", "get_num_threads", "get_precision", "precision",
-    "reference", "release_memory", "set_num_threads", "set_precision", "show_config", "threads", *functional.__all__,
-]

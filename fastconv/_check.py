@@ -1,7 +1,7 @@
 """Every validation and every error message of the functional storey, and all sizes in Python's exact integers.
 
-The kernels below take a plan and trust it; so nothing reaches them that has not passed here. Messages say the operator, the
-argument, the value received and the rule.
+The kernels below take a plan and trust it; so nothing reaches them that has not passed here. Messages say the operator,
+the argument, the value received and the rule.
 """
 
 from __future__ import annotations
@@ -16,9 +16,29 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 __all__ = [
-    "Array", "Axis", "ConvProblem", "WindowProblem", "bias_shape", "choice", "conv_problem", "conv_transpose_problem", "data", "flag",
-    "float_dtype", "grad", "integer", "layout", "needs", "output", "padding_pairs", "padding_per_axis", "per_axis", "result",
-    "shape_of", "sizes", "window_problem",
+    "Array",
+    "Axis",
+    "ConvProblem",
+    "WindowProblem",
+    "bias_shape",
+    "choice",
+    "conv_problem",
+    "conv_transpose_problem",
+    "data",
+    "flag",
+    "float_dtype",
+    "grad",
+    "integer",
+    "layout",
+    "needs",
+    "output",
+    "padding_pairs",
+    "padding_per_axis",
+    "per_axis",
+    "result",
+    "shape_of",
+    "sizes",
+    "window_problem",
 ]
 
 Array = NDArray[Any]
@@ -108,13 +128,14 @@ def padding_per_axis(op: str, value: Any, n: int) -> Any:
 def padding_pairs(
     op: str, value: Any, size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[tuple[int, int], ...]:
-    """Return (lo, hi) for each axis; ``"same"`` is SAME_UPPER of ONNX: ``ceil(size / stride)`` outputs, the extra at the end."""
+    """Return (lo, hi) for each axis; ``"same"`` is SAME_UPPER: ceil(size / stride) outputs, the extra at the end."""
     checked = padding_per_axis(op, value, len(size))
     if checked == "valid":
         return ((0, 0),) * len(size)
     if checked == "same":
         totals = [
-            max(0, (-(-w // s) - 1) * s + d * (k - 1) + 1 - w) for w, k, s, d in zip(size, kernel, stride, dilation, strict=True)
+            max(0, (-(-w // s) - 1) * s + d * (k - 1) + 1 - w)
+            for w, k, s, d in zip(size, kernel, stride, dilation, strict=True)
         ]
         return tuple((total // 2, total - total // 2) for total in totals)
     return tuple(item if isinstance(item, tuple) else (item, item) for item in checked)
@@ -122,8 +143,11 @@ def padding_pairs(
 
 # ---------------------------------------------------------------------------------------------------- arrays
 
-_COMPUTE = {np.dtype(np.float16): np.dtype(np.float32), np.dtype(np.float32): np.dtype(np.float32),
-            np.dtype(np.float64): np.dtype(np.float64)}
+_COMPUTE: dict[np.dtype[Any], np.dtype[Any]] = {
+    np.dtype(np.float16): np.dtype(np.float32),
+    np.dtype(np.float32): np.dtype(np.float32),
+    np.dtype(np.float64): np.dtype(np.float64),
+}
 
 
 def float_dtype(op: str, dtype: DTypeLike) -> np.dtype[Any]:
@@ -155,7 +179,8 @@ def data(op: str, **operands: Any) -> tuple[np.dtype[Any], list[Any]]:
 
     float16 computes in float32. Operands without a dtype of their own (lists, numbers) take that of the arrays.
     """
-    arrays, own = [], []
+    arrays: list[Array | None] = []
+    own: list[np.dtype[Any]] = []
     for name, value in operands.items():
         if value is None and name == "bias":
             arrays.append(None)
@@ -174,13 +199,15 @@ def data(op: str, **operands: Any) -> tuple[np.dtype[Any], list[Any]]:
     kind = own[0] if len(set(own)) == 1 else np.result_type(*own) if own else np.dtype(np.float64)
     kind = kind.newbyteorder("=") if not kind.isnative else kind
     compute = _COMPUTE[kind]
-    return kind, [a if a is None or (a.dtype == compute and a.flags.aligned) else np.require(a, compute, "A") for a in arrays]
+    return kind, [
+        a if a is None or (a.dtype == compute and a.flags.aligned) else np.require(a, compute, ["A"]) for a in arrays
+    ]
 
 
 def layout(array: Array) -> Array:
     """Return an array that the kernels read quickly: consecutive along its last axis.
 
-    The kernels honour any strides, so this only trades a copy for speed; not for broadcast views, whose copy may be huge.
+    The kernels honour any strides, so this trades a copy for speed; not for broadcast views: their copy may be huge.
     """
     if array.ndim == 0 or array.shape[-1] <= 1 or array.strides[-1] == array.itemsize or 0 in array.strides:
         return array
@@ -202,7 +229,9 @@ def shape_of(op: str, name: str, array: Array, n: int) -> tuple[bool, tuple[int,
 def grad(op: str, array: Array, shape: tuple[int, ...], name: str = "grad_output") -> Array:
     """Return a gradient after checking that it has the shape of the forward result."""
     if array.shape != shape:
-        raise ValueError(f"{op}: {name} must have the shape of the forward result {shape}, received shape {array.shape}")
+        raise ValueError(
+            f"{op}: {name} must have the shape of the forward result {shape}, received shape {array.shape}"
+        )
     return array
 
 
@@ -216,18 +245,24 @@ def result(op: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, zero: bool 
     return np.zeros(shape, dtype) if zero else np.empty(shape, dtype)
 
 
-def output(op: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[Array | None]) -> Array | None:
+def output(
+    op: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[Array | None]
+) -> Array | None:
     """Check ``out=``; return it if the kernels may write straight into it, else None (compute aside, then copy)."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{op}: out must be a NumPy array, received {type(out).__name__}")
     if out.shape != shape:
         raise ValueError(f"{op}: out must have the shape of the result {shape}, received shape {out.shape}")
-    if out.dtype != dtype:
+    if out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{op}: out must have the dtype of the result, {dtype}, received {out.dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{op}: out must be writeable, received a read-only array")
     straight = (
-        type(out) is np.ndarray and out.dtype.isnative and out.flags.c_contiguous and out.flags.aligned and dtype in (np.float32, np.float64)
+        type(out) is np.ndarray
+        and out.dtype.isnative
+        and out.flags.c_contiguous
+        and out.flags.aligned
+        and dtype in (np.float32, np.float64)
         and not any(a is not None and np.may_share_memory(out, a) for a in inputs)
     )
     return out if straight else None
@@ -303,12 +338,21 @@ def _weight(op: str, shape: tuple[int, ...], n: int, axes: str) -> None:
 def bias_shape(op: str, bias: Array | None, channels: int) -> None:
     """Check that bias has one entry per output channel."""
     if bias is not None and bias.shape != (channels,):
-        raise ValueError(f"{op}: bias must have shape ({channels},), one per output channel, received shape {bias.shape}")
+        raise ValueError(
+            f"{op}: bias must have shape ({channels},), one per output channel, received shape {bias.shape}"
+        )
 
 
 def conv_problem(
-    op: str, n: int, x_shape: tuple[int, ...], batched: bool, w_shape: tuple[int, ...],
-    stride: Any, padding: Any, dilation: Any, groups: Any,
+    op: str,
+    n: int,
+    x_shape: tuple[int, ...],
+    batched: bool,
+    w_shape: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
 ) -> ConvProblem:
     """Check a convolution's shapes and options. `x_shape` has its batch axis."""
     _weight(op, w_shape, n, "O, I / groups")
@@ -320,7 +364,9 @@ def conv_problem(
     if x_shape[1] == 0:
         raise ValueError(f"{op}: input must have at least one channel, received input of shape {x_shape}")
     if w_shape[0] % g:
-        raise ValueError(f"{op}: the {w_shape[0]} output channels of weight must be divisible by groups, received groups={g}")
+        raise ValueError(
+            f"{op}: the {w_shape[0]} output channels of weight must be divisible by groups, received groups={g}"
+        )
     if w_shape[1] * g != x_shape[1]:
         raise ValueError(
             f"{op}: weight of shape {w_shape} with groups={g} takes input of {w_shape[1] * g} channels, "
@@ -331,8 +377,9 @@ def conv_problem(
         reach = d * (k - 1) + 1
         if reach > size + lo + hi:
             raise ValueError(
-                f"{op}: the kernel must fit the padded input: dilation * (kernel - 1) + 1 = {reach} but the padded "
-                f"input has {size} + {lo} + {hi} elements (weight of shape {w_shape}, padding={padding!r}, dilation={dilation!r})"
+                f"{op}: the kernel must fit the padded input: dilation * (kernel - 1) + 1 = {reach} but the "
+                f"padded input has {size} + {lo} + {hi} elements "
+                f"(received weight of shape {w_shape}, padding={padding!r}, dilation={dilation!r})"
             )
         _reach_is_sane(op, size + lo + hi, reach, padding)
         axes.append(Axis(size, (size + lo + hi - reach) // s + 1, k, s, d, lo, hi))
@@ -341,12 +388,22 @@ def conv_problem(
 
 def _reach_is_sane(op: str, padded: int, reach: int, padding: Any) -> None:
     if max(padded, reach) >= _LARGEST:
-        raise ValueError(f"{op}: the padded input must be smaller than 2**62 along each axis, received padding={padding!r}")
+        raise ValueError(
+            f"{op}: the padded input must be smaller than 2**62 along each axis, received padding={padding!r}"
+        )
 
 
 def conv_transpose_problem(
-    op: str, n: int, x_shape: tuple[int, ...], batched: bool, w_shape: tuple[int, ...],
-    stride: Any, padding: Any, output_padding: Any, groups: Any, dilation: Any,
+    op: str,
+    n: int,
+    x_shape: tuple[int, ...],
+    batched: bool,
+    w_shape: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: Any,
+    dilation: Any,
 ) -> ConvProblem:
     """Check a transposed convolution; returns the convolution whose input gradient it is (IOHW weight is its OIHW)."""
     _weight(op, w_shape, n, "I, O / groups")
@@ -359,20 +416,24 @@ def conv_transpose_problem(
     pads = padding_pairs(op, padding, x_shape[2:], w_shape[2:], strides, dilations)
     if x_shape[1] != w_shape[0] or w_shape[0] % g:
         raise ValueError(
-            f"{op}: weight of shape {w_shape} with groups={g} takes input of {w_shape[0]} channels, divisible by groups, "
+            f"{op}: weight of shape {w_shape} with groups={g} takes input of {w_shape[0]} channels, divisible by "
+            f"groups, "
             f"received input with {x_shape[1]} channels"
         )
     axes = []
     for size, k, s, d, (lo, hi), more in zip(x_shape[2:], w_shape[2:], strides, dilations, pads, extra, strict=True):
         if more >= max(s, d):
             raise ValueError(
-                f"{op}: output_padding must be smaller than stride or dilation, received output_padding={output_padding!r}"
+                f"{op}: output_padding must be smaller than stride or dilation, "
+                f"received output_padding={output_padding!r}"
             )
         if size == 0:
             raise ValueError(f"{op}: input must not be empty along a spatial axis, received input of shape {x_shape}")
         result_size = (size - 1) * s - lo - hi + d * (k - 1) + more + 1
         if result_size < 1:
-            raise ValueError(f"{op}: the result would be empty, received padding={padding!r}: it must leave at least one element")
+            raise ValueError(
+                f"{op}: the result would be empty, received padding={padding!r}: it must leave at least one element"
+            )
         _reach_is_sane(op, result_size + lo + hi, d * (k - 1) + 1, padding)
         axes.append(Axis(result_size, size, k, s, d, lo, hi))
     return ConvProblem(batched, x_shape[0], g, w_shape[1], w_shape[0] // g, tuple(axes))
@@ -405,13 +466,22 @@ class WindowProblem:
 
 
 def window_problem(
-    op: str, n: int, x_shape: tuple[int, ...], batched: bool, kernel_size: Any, stride: Any = None, padding: Any = 0,
-    dilation: Any = 1, ceil_mode: Any = False, *, pooling: bool = True,
+    op: str,
+    n: int,
+    x_shape: tuple[int, ...],
+    batched: bool,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: Any = False,
+    *,
+    pooling: bool = True,
 ) -> WindowProblem:
     """Check a window's shapes and options; `x_shape` has its batch axis.
 
-    Output side: floor((size + lo + hi - dilation*(kernel-1) - 1 [+ stride - 1 with ceil_mode]) / stride) + 1, less one where the last
-    window would start beyond input and left padding. With `pooling` no window may lie wholly in padding.
+    Output side: floor((size + lo + hi - dilation*(kernel-1) - 1 [+ stride - 1 with ceil_mode]) / stride) + 1, less one
+    where the last window would start beyond input and left padding. With `pooling` no window may lie wholly in padding.
     """
     kernel = per_axis(op, "kernel_size", kernel_size, n, 1)
     strides = kernel if stride is None else per_axis(op, "stride", stride, n, 1)
@@ -430,8 +500,8 @@ def window_problem(
             raise ValueError(f"{op}: input must not be empty along a spatial axis, received input of shape {x_shape}")
         if reach > size + lo + hi:
             raise ValueError(
-                f"{op}: the window must fit the padded input: dilation * (kernel_size - 1) + 1 = {reach} but the padded input "
-                f"has {size} + {lo} + {hi} elements, received kernel_size={kernel_size!r}"
+                f"{op}: the window must fit the padded input: dilation * (kernel_size - 1) + 1 = {reach} but the "
+                f"padded input has {size} + {lo} + {hi} elements, received kernel_size={kernel_size!r}"
             )
         out = (size + lo + hi - reach + (s - 1 if ceil else 0)) // s + 1
         if ceil and (out - 1) * s >= size + lo:
@@ -457,6 +527,6 @@ def _no_window_in_padding(op: str, size: int, out: int, k: int, s: int, d: int, 
     for o in (*range(tried), out - 1):
         if not inside(o * s - lo):
             raise ValueError(
-                f"{op}: no window may lie wholly in padding, received padding={padding!r}: window {o} with its {k} taps starts "
-                f"at {o * s - lo} of an input of {size}"
+                f"{op}: no window may lie wholly in padding, received padding={padding!r}: window {o} with its {k} "
+                f"taps starts at {o * s - lo} of an input of {size}"
             )

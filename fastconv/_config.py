@@ -17,8 +17,16 @@ from fastconv import _engine
 from fastconv._threads import thread_report
 from fastconv._version import __version__
 
-__all__ = ["ISAS", "current_isa", "current_precision", "get_precision", "isa_limit", "precision", "set_precision",
-           "show_config"]
+__all__ = [
+    "ISAS",
+    "current_isa",
+    "current_precision",
+    "get_precision",
+    "isa_limit",
+    "precision",
+    "set_precision",
+    "show_config",
+]
 
 #: Names of the instruction sets, weakest first, with (compiled into this build, supported by this machine).
 ISAS: dict[str, tuple[bool, bool]] = _engine.isa_names()
@@ -49,7 +57,7 @@ def current_isa() -> int:
 
 @contextmanager
 def isa_limit(name: str) -> Iterator[None]:
-    """Use the named instruction set for the calls that this thread makes inside a ``with`` block; for tests and benchmarks."""
+    """Use the named instruction set for this thread's calls inside a ``with`` block; for tests and benchmarks."""
     if name not in ISAS or not all(ISAS[name]):
         raise ValueError(f"isa_limit: name must be a compiled and supported instruction set, received {name!r}")
     before = current_isa()
@@ -151,7 +159,7 @@ def _openmp_runtime() -> list[str]:
 
 
 def config() -> dict[str, Any]:
-    """What :func:`show_config` prints, as a dictionary."""
+    """Return what :func:`show_config` prints, as a dictionary."""
     threads, why = thread_report()
     build = _engine.build_info()
     return {

@@ -23,8 +23,8 @@ def explain(operator: str | Callable[..., Any], *args: Any, **kwargs: Any) -> An
     Returns
     -------
     Explanation or list of Explanation
-        ``str()`` of one gives algorithm, reason, instruction set, tasks and memory; a backward gives a list of two, for the
-        input's and the weight's gradient.
+        ``str()`` of one gives algorithm, reason, instruction set, tasks and memory; a backward gives a list of two,
+        for the input's and the weight's gradient.
 
     Raises
     ------

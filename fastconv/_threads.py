@@ -78,9 +78,7 @@ def _from_environment() -> tuple[int, str]:
                 return _checked(int(text), name), name
             except ValueError:
                 if name == "FASTCONV_NUM_THREADS":
-                    raise ValueError(
-                        f"{name} must be an integer between 1 and {_limit()}, received {text!r}"
-                    ) from None
+                    raise ValueError(f"{name} must be an integer between 1 and {_limit()}, received {text!r}") from None
     cpus, reason = available_cpus()
     return min(cpus, _limit()), reason
 
@@ -94,7 +92,7 @@ def current() -> int:
 
 
 def thread_report() -> tuple[int, str]:
-    """The number of threads of a call made now, and why that many."""
+    """Return the number of threads of a call made now, and why that many."""
     if _engine.is_forked():
         return 1, "this process was forked: OpenMP's threads stayed in its parent"
     if not _engine.build_info()["openmp"]:

@@ -1,7 +1,8 @@
 """Which algorithm for which problem, and the bounded cache of plans.
 
-One readable function per operator chooses; it looks at the shape, the dtype and the instruction set only, so that results do not
-change between machines of one instruction set. Everything else about a plan (blocks, stages, tasks) is the C algorithm's.
+One readable function per operator chooses; it looks at the shape, the dtype and the instruction set only, so that
+results do not change between machines of one instruction set. Everything else about a plan (blocks, stages, tasks) is
+the C algorithm's.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from fastconv._check import Axis, ConvProblem, WindowProblem
 from fastconv._config import current_isa, current_precision
 
 __all__ = [
-    "ALGORITHMS", "Explanation", "cached", "choose_conv", "choose_weight_grad", "clear", "conv_plan", "exact", "matmul_plan",
+    "ALGORITHMS",
+    "Explanation",
+    "cached",
+    "choose_conv",
+    "choose_weight_grad",
+    "clear",
+    "conv_plan",
+    "exact",
+    "matmul_plan",
     "window_plan",
 ]
 
@@ -25,7 +34,19 @@ __all__ = [
 ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "naive")
 
 # The operators, in the order of fc_op in fastconv.h.
-CONV, CONV_INPUT_GRAD, CONV_WEIGHT_GRAD, MATMUL, MAX_POOL, MAX_POOL_GRAD, MAX_UNPOOL, AVG_POOL, AVG_POOL_GRAD, UNFOLD, FOLD = range(11)
+(
+    CONV,
+    CONV_INPUT_GRAD,
+    CONV_WEIGHT_GRAD,
+    MATMUL,
+    MAX_POOL,
+    MAX_POOL_GRAD,
+    MAX_UNPOOL,
+    AVG_POOL,
+    AVG_POOL_GRAD,
+    UNFOLD,
+    FOLD,
+) = range(11)
 ADAPTIVE, COUNT_INCLUDE_PAD = 1, 2
 
 _VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
@@ -51,12 +72,12 @@ def exact(*values: Any) -> bool:
 
 
 def typed(*values: Any) -> tuple[Any, ...]:
-    """A cache key of exact values in which False is not 0 and True is not 1."""
+    """Return a cache key of exact values in which False is not 0 and True is not 1."""
     return tuple(typed(*v) if type(v) is tuple else (v,) if type(v) is bool else v for v in values)
 
 
 def cached(key: Hashable, make: Callable[[], T]) -> T:
-    """The value stored under `key`, made if there is none. Instruction set and precision join the key."""
+    """Return the value stored under `key`, made if there is none; instruction set and precision join the key."""
     full = (key, current_isa(), current_precision())
     found = _cache.get(full)
     if found is None:
@@ -85,14 +106,14 @@ def _lanes(dtype: np.dtype[Any]) -> int:
 class _Sizes:
     """What the cost of a convolution or of a gradient depends on."""
 
-    rows: int      # result channels of a group, in the vectors of "direct"
-    reds: int      # summed channels of a group
-    taps: int      # of the kernel
-    pixels: int    # result pixels of an image
-    row: int       # result pixels of a row
-    images: int    # times groups
-    reach: int     # elements that a row of the kernel covers beside the first
-    dense: bool    # a result row reads consecutive inputs
+    rows: int  # result channels of a group, in the vectors of "direct"
+    reds: int  # summed channels of a group
+    taps: int  # of the kernel
+    pixels: int  # result pixels of an image
+    row: int  # result pixels of a row
+    images: int  # times groups
+    reach: int  # elements that a row of the kernel covers beside the first
+    dense: bool  # a result row reads consecutive inputs
 
     @property
     def macs(self) -> float:
@@ -137,7 +158,12 @@ def _depthwise_cycles(s: _Sizes, lanes: int) -> float:
     gaps = (s.row + s.reach) / s.row
     overlap = min(1.0, min(s.rows, 8) * 3 / 8)
     panel = s.reds * s.pixels * s.images
-    return s.macs * gaps / lanes / overlap + 2.0 * s.rows * s.reds * s.taps + 0.5 * panel + 0.3 * s.rows * s.pixels * s.images
+    return (
+        s.macs * gaps / lanes / overlap
+        + 2.0 * s.rows * s.reds * s.taps
+        + 0.5 * panel
+        + 0.3 * s.rows * s.pixels * s.images
+    )
 
 
 def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[str, str]:
@@ -159,7 +185,10 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
     """Algorithm and reason for a weight gradient."""
     lanes, s = _lanes(dtype), _sizes_of(problem, CONV_WEIGHT_GRAD)
     if problem.groups > 1 and s.rows <= lanes // 2 and s.reds <= 64 and s.taps <= 4096:
-        return "depthwise", f"groups of {s.rows} channels would leave vectors of {lanes} lanes half empty: dot products along rows"
+        return (
+            "depthwise",
+            f"groups of {s.rows} channels would leave vectors of {lanes} lanes half empty: dot products along rows",
+        )
     if s.taps == 1 and s.dense:
         return "im2col", "one tap: patches are the input itself, in longer runs than a panel's"
     return "direct", "output channels in the lanes, inputs broadcast from a padded panel"
@@ -171,7 +200,7 @@ _IDLE = (1, 1, 1, 1, 1, 0, 0)
 
 
 def _spatial_slots(axes: Sequence[Axis]) -> tuple[list[tuple[int, ...]], list[int]]:
-    """The three axes of the kernels and where each of ours went: axes that change nothing leave W to one that does."""
+    """Return the kernels' three axes and where each of ours went; axes that change nothing leave W to one that does."""
     kept = [a for a in axes if not a.trivial]
     slots, next_slot = [], 5 - len(kept)
     for a in axes:
@@ -180,12 +209,13 @@ def _spatial_slots(axes: Sequence[Axis]) -> tuple[list[tuple[int, ...]], list[in
         else:
             slots.append(next_slot)
             next_slot += 1
-    full = [_IDLE] * (3 - len(kept)) + [(a.size, a.out, a.kernel, a.stride, a.dilation, a.lo, a.hi) for a in kept]
+    full: list[tuple[int, ...]] = [_IDLE] * (3 - len(kept))
+    full += [(a.size, a.out, a.kernel, a.stride, a.dilation, a.lo, a.hi) for a in kept]
     return full, slots
 
 
 def conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any], algorithm: str) -> _engine.Plan:
-    """The plan of a convolution's forward pass, input gradient or weight gradient; `algorithm` is not "auto"."""
+    """Plan a convolution's forward pass, input gradient or weight gradient; `algorithm` is not "auto"."""
     axes, spatial = _spatial_slots(problem.axes)
     data = (*((0,) if problem.batched else ()), 1, *spatial)
     weight = (0, 1, *spatial)
@@ -195,24 +225,48 @@ def conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any], algorithm: st
         CONV_WEIGHT_GRAD: (data, data, (), weight),
     }[op]
     return _engine.Plan(
-        op, 0 if dtype == np.float32 else 1, problem.batch, problem.groups, problem.in_channels, problem.out_channels,
-        axes, slots, algorithm, current_isa(), float(problem.macs),
+        op,
+        0 if dtype == np.float32 else 1,
+        problem.batch,
+        problem.groups,
+        problem.in_channels,
+        problem.out_channels,
+        axes,
+        slots,
+        algorithm,
+        current_isa(),
+        float(problem.macs),
     )
 
 
 def matmul_plan(m: int, n: int, k: int, dtype: np.dtype[Any]) -> _engine.Plan:
-    """The plan of a product of an (m, k) and a (k, n) matrix."""
+    """Plan the product of an (m, k) and a (k, n) matrix."""
     return _engine.Plan(
-        MATMUL, 0 if dtype == np.float32 else 1, m, 1, k, n, [_IDLE] * 3, ((0, 1), (0, 1), (0,), (0, 1)), "matmul",
-        current_isa(), float(m) * n * k,
+        MATMUL,
+        0 if dtype == np.float32 else 1,
+        m,
+        1,
+        k,
+        n,
+        [_IDLE] * 3,
+        ((0, 1), (0, 1), (0,), (0, 1)),
+        "matmul",
+        current_isa(),
+        float(m) * n * k,
     )
 
 
 def window_plan(
-    problem: WindowProblem, op: int, dtype: np.dtype[Any], algorithm: str, *, flags: int = 0, divisor: float = 0.0,
+    problem: WindowProblem,
+    op: int,
+    dtype: np.dtype[Any],
+    algorithm: str,
+    *,
+    flags: int = 0,
+    divisor: float = 0.0,
     columns: bool = False,
 ) -> _engine.Plan:
-    """The plan of a pooling, of its gradient, or of unfold and fold (`columns`: their matrix as operand 3 or 0)."""
+    """Plan a pooling, its gradient, or unfold and fold (`columns`: their matrix is operand 3 or 0)."""
     axes, spatial = _spatial_slots(problem.axes)
     data: tuple[int, ...] = (*((0,) if problem.batched else ()), 1, *spatial)
     matrix = (*((0,) if problem.batched else ()), 1, 2)
@@ -223,8 +277,19 @@ def window_plan(
     for a in problem.axes:
         cost *= max(a.out * min(a.kernel, a.size), a.size)
     return _engine.Plan(
-        op, 0 if dtype == np.float32 else 1, problem.batch, 1, problem.channels, problem.channels, axes, slots, algorithm,
-        current_isa(), cost, flags, divisor,
+        op,
+        0 if dtype == np.float32 else 1,
+        problem.batch,
+        1,
+        problem.channels,
+        problem.channels,
+        axes,
+        slots,
+        algorithm,
+        current_isa(),
+        cost,
+        flags,
+        divisor,
     )
 
 

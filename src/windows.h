@@ -4,6 +4,8 @@
 
 #include "geometry.h"
 
+typedef enum { FC_SUM, FC_MAX, FC_MAX_AT } fc_reduction;
+
 /* Part of an axis: first, first + step, ... `count` of them. */
 typedef struct {
     int64_t first, count, step;
@@ -55,6 +57,13 @@ static inline int64_t fc_window_size(const fc_axis *a, int flags, int64_t o)
         return fc_window_of(a, flags, o).count;
     int64_t start = o * a->stride - a->pad;
     return fc_min(start + a->kernel, a->in + a->pad_hi) - start;
+}
+
+/* Whether a plane of these sizes lies consecutively in memory. */
+static inline int fc_consecutive(const fc_array *x, int64_t depth, int64_t height, int64_t width)
+{
+    return (width == 1 || x->stride[4] == 1) && (height == 1 || x->stride[3] == width) &&
+           (depth == 1 || x->stride[2] == width * height);
 }
 
 #endif

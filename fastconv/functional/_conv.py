@@ -26,8 +26,8 @@ Ints = int | tuple[int, ...]
 class FrozenWeight:
     """A private, read-only copy of a weight, with its packed forms; convolution takes it in place of `weight`.
 
-    Packing is work that every call repeats, because nothing about an array is cached implicitly (it may change). A frozen weight
-    cannot, so each plan packs it once.
+    Packing is work that every call repeats, because nothing about an array is cached implicitly (it may change). A
+    frozen weight cannot, so each plan packs it once.
     """
 
     def __init__(self, weight: ArrayLike) -> None:
@@ -45,7 +45,7 @@ class FrozenWeight:
         return {**vars(self), "_packed": {}}  # a copy packs for itself
 
     def packed(self, recipe: _engine.Plan, array: Array) -> _engine.Packed | None:
-        """The weight as this plan packs it."""
+        """Return the weight as this plan packs it."""
         if array is not self.array:  # promoted to another dtype for this call
             return None
         if recipe not in self._packed:
@@ -88,8 +88,8 @@ def freeze_weight(weight: ArrayLike) -> FrozenWeight:
 @dataclass(frozen=True)
 class _Recipe:
     problem: ConvProblem
-    shape: tuple[int, ...]        # of the result
-    plan: _engine.Plan | None     # None: the reference computes, or there is nothing to compute
+    shape: tuple[int, ...]  # of the result
+    plan: _engine.Plan | None  # None: the reference computes, or there is nothing to compute
     reason: str
 
 
@@ -126,7 +126,7 @@ def _weight_of(op: str, weight: Any) -> tuple[Any, FrozenWeight | None]:
 
 
 def _restore_half(kind: np.dtype[Any], dtype: np.dtype[Any], frozen: FrozenWeight | None) -> np.dtype[Any]:
-    """A frozen float16 weight is held in float32: the result is still float16 where the input is."""
+    """Return float16 where the input is: a frozen float16 weight is held in float32."""
     return np.dtype(np.float16) if frozen and frozen.dtype == np.float16 and dtype == np.float16 else kind
 
 
@@ -142,8 +142,19 @@ def _finish(result: Array, kind: np.dtype[Any], out: Any) -> Array:
 
 
 def forward(
-    op: str, n: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any, algorithm: Any,
-    out: Any, transposed: bool = False, output_padding: Any = 0,
+    op: str,
+    n: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    algorithm: Any,
+    out: Any,
+    transposed: bool = False,
+    output_padding: Any = 0,
 ) -> Array:
     weight, frozen = _weight_of(op, weight)
     kind, (x, w, b) = _check.data(op, input=input, weight=weight, bias=bias)
@@ -167,10 +178,7 @@ def forward(
     channels = recipe.shape[-1 - n]
     if b is not None:
         _check.bias_shape(op, b, channels)
-    if out is None:
-        straight = None
-    else:
-        straight = _check.output(op, out, recipe.shape, kind, (x, w, b))
+    straight = None if out is None else _check.output(op, out, recipe.shape, kind, (x, w, b))
     if algorithm == "naive":
         naive = getattr(reference, op)
         extra = (output_padding, groups, dilation) if transposed else (dilation, groups)
@@ -196,8 +204,19 @@ def _bias_grad(gy: Array, n: int) -> Array:
 
 
 def backward(
-    op: str, n: int, grad_output: Any, input: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
-    needs: Any, algorithm: Any, transposed: bool = False, output_padding: Any = 0,
+    op: str,
+    n: int,
+    grad_output: Any,
+    input: Any,
+    weight: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    needs: Any,
+    algorithm: Any,
+    transposed: bool = False,
+    output_padding: Any = 0,
 ) -> tuple[Array | None, Array | None, Array | None]:
     weight, frozen = _weight_of(op, weight)
     kind, (gy, x, w) = _check.data(op, grad_output=grad_output, input=input, weight=weight)
@@ -224,7 +243,9 @@ def backward(
 
     to_input = plan.CONV if transposed else plan.CONV_INPUT_GRAD
     first = recipe(to_input)  # checks everything, also where nothing but the bias gradient is asked for
-    gx = gw = gb = None
+    gx: Array | None = None
+    gw: Array | None = None
+    gb: Array | None = None
     if algorithm == "naive":
         naive = getattr(reference, op)
         extra = {"output_padding": output_padding} if transposed else {}
@@ -245,14 +266,15 @@ def backward(
                 second.plan.run(*pair, None, gw, current())
         if need_b:
             gb = _bias_grad(gy, n)
-    return tuple(g if g is None or g.dtype == kind else g.astype(kind) for g in (gx, gw, gb))  # type: ignore[return-value]
+    gx, gw, gb = (g if g is None or g.dtype == kind else g.astype(kind) for g in (gx, gw, gb))
+    return gx, gw, gb
 
 
 # ---------------------------------------------------------------------------------------------------- explain
 
 
 def explain_conv(name: str, *args: Any, **kwargs: Any) -> list[plan.Explanation]:
-    """What the named convolution, or its backward, would run for these arguments."""
+    """Explain what the named convolution, or its backward, would run for these arguments."""
     backward = name.endswith("_backward")
     forward_name = name.removesuffix("_backward")
     transposed = "transpose" in forward_name
@@ -265,7 +287,9 @@ def explain_conv(name: str, *args: Any, **kwargs: Any) -> list[plan.Explanation]
     weight, _ = _weight_of(name, given.get("weight"))
     _, (x, w) = _check.data(name, input=given.get("input"), weight=weight)
     batched, x_shape = _check.shape_of(name, "input", x, n)
-    stride, padding, dilation, groups = (given.get(k, d) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1)))
+    stride, padding, dilation, groups = (
+        given.get(k, d) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1))
+    )
     algorithm = given.get("algorithm", "auto")
     _bad_algorithm(name, algorithm)
     if transposed:

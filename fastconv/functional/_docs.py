@@ -8,12 +8,39 @@ from typing import TypeVar
 F = TypeVar("F", bound=Callable[..., object])
 
 _LETTERS = {
-    1: {"n": "1", "axes": "L", "out": "Lo", "k": "kL", "word": "one spatial axis, L",
-        "shape": "8", "kshape": "3", "oshape": "6", "half": "4"},
-    2: {"n": "2", "axes": "H, W", "out": "Ho, Wo", "k": "kH, kW", "word": "two spatial axes, H and W",
-        "shape": "8, 8", "kshape": "3, 3", "oshape": "6, 6", "half": "4, 4"},
-    3: {"n": "3", "axes": "D, H, W", "out": "Do, Ho, Wo", "k": "kD, kH, kW", "word": "three spatial axes, D, H and W",
-        "shape": "8, 8, 8", "kshape": "3, 3, 3", "oshape": "6, 6, 6", "half": "4, 4, 4"},
+    1: {
+        "n": "1",
+        "axes": "L",
+        "out": "Lo",
+        "k": "kL",
+        "word": "one spatial axis, L",
+        "shape": "8",
+        "kshape": "3",
+        "oshape": "6",
+        "half": "4",
+    },
+    2: {
+        "n": "2",
+        "axes": "H, W",
+        "out": "Ho, Wo",
+        "k": "kH, kW",
+        "word": "two spatial axes, H and W",
+        "shape": "8, 8",
+        "kshape": "3, 3",
+        "oshape": "6, 6",
+        "half": "4, 4",
+    },
+    3: {
+        "n": "3",
+        "axes": "D, H, W",
+        "out": "Do, Ho, Wo",
+        "k": "kD, kH, kW",
+        "word": "three spatial axes, D, H and W",
+        "shape": "8, 8, 8",
+        "kshape": "3, 3, 3",
+        "oshape": "6, 6, 6",
+        "half": "4, 4, 4",
+    },
 }
 
 

@@ -11,15 +11,26 @@ from fastconv.functional._conv import FrozenWeight, Ints, Padding, backward, for
 from fastconv.functional._docs import documented
 
 __all__ = [
-    "FrozenWeight", "conv1d", "conv1d_backward", "conv2d", "conv2d_backward", "conv3d", "conv3d_backward",
-    "conv_transpose1d", "conv_transpose1d_backward", "conv_transpose2d", "conv_transpose2d_backward", "conv_transpose3d",
-    "conv_transpose3d_backward", "freeze_weight",
+    "FrozenWeight",
+    "conv1d",
+    "conv1d_backward",
+    "conv2d",
+    "conv2d_backward",
+    "conv3d",
+    "conv3d_backward",
+    "conv_transpose1d",
+    "conv_transpose1d_backward",
+    "conv_transpose2d",
+    "conv_transpose2d_backward",
+    "conv_transpose3d",
+    "conv_transpose3d_backward",
+    "freeze_weight",
 ]
 
 _FORWARD = """Convolution (cross-correlation: the kernel is not flipped) over <word>.
 
-``y[n, k, j] = bias[k] + sum over c, t of weight[k, c, t] * x[n, c, j*stride + t*dilation - padding]``, with `c` over the
-channels of k's group and zeros outside the input.
+``y[n, k, j] = bias[k] + sum over c, t of weight[k, c, t] * x[n, c, j*stride + t*dilation - padding]``, with `c` over
+the channels of k's group and zeros outside the input.
 
 Axes: N batch, C input channels, K output channels, <axes> spatial.
 
@@ -40,7 +51,8 @@ groups : int, default 1
     Input and output channels are cut into this many groups that do not see each other; C gives depthwise convolution.
 algorithm : {"auto", "direct", "im2col", "depthwise", "naive"}, default "auto"
     ``"direct"`` makes no patches, ``"im2col"`` multiplies with patches packed panel by panel, ``"depthwise"`` is for
-    groups of few channels, ``"naive"`` is the NumPy reference. :func:`fastconv.explain` tells what ``"auto"`` takes.
+    few input channels a group, ``"naive"`` is the NumPy reference.
+    :func:`fastconv.explain` tells what ``"auto"`` takes.
 out : ndarray, optional
     Where to write the result; of the result's shape and dtype.
 
@@ -48,8 +60,8 @@ Returns
 -------
 ndarray of shape (N, K, <out>) or (K, <out>)
     Each side is ``floor((size + lo + hi - dilation * (kernel - 1) - 1) / stride) + 1``. float32 and float64 compute
-    natively, mixed inputs promote as NumPy's, float16 computes in float32 and is returned as float16. The bits do not depend on
-    the number of threads.
+    natively, mixed inputs promote as NumPy's, float16 computes in float32 and is returned as float16. The bits do not
+    depend on the number of threads.
 
 Raises
 ------
@@ -65,8 +77,8 @@ References
 .. [1] V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", arXiv:1603.07285, 2016.
 .. [2] J. Zhang, F. Franchetti, T. M. Low, "High Performance Zero-Memory Overhead Direct Convolutions", ICML 2018
    ("direct").
-.. [3] K. Chellapilla, S. Puri, P. Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006
-   ("im2col").
+.. [3] K. Chellapilla, S. Puri, P. Simard, "High Performance Convolutional Neural Networks for Document Processing",
+   2006 ("im2col").
 
 Examples
 --------
@@ -114,13 +126,13 @@ MemoryError
 
 Notes
 -----
-The input gradient with stride s is computed as a stride-1 convolution for each residue modulo s (sub-pixel convolution [1]_), so
-no zeros are inserted. The weight gradient is summed in parts whose number depends on the shape only.
+The input gradient with stride s is computed as a stride-1 convolution for each residue modulo s (sub-pixel convolution
+[1]_), so no zeros are inserted. The weight gradient is summed in parts whose number depends on the shape only.
 
 References
 ----------
-.. [1] W. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural
-   Network", CVPR 2016.
+.. [1] W. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
+   Neural Network", CVPR 2016.
 
 Examples
 --------
@@ -228,16 +240,32 @@ True
 
 @documented(_FORWARD, 1)
 def conv1d(
-    input: ArrayLike, weight: ArrayLike | FrozenWeight, bias: ArrayLike | None = None, stride: Ints = 1, padding: Padding = 0,
-    dilation: Ints = 1, groups: int = 1, *, algorithm: str = "auto", out: Array | None = None,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    bias: ArrayLike | None = None,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+    out: Array | None = None,
 ) -> Array:
     return forward("conv1d", 1, input, weight, bias, stride, padding, dilation, groups, algorithm, out)
 
 
 @documented(_BACKWARD, 1)
 def conv1d_backward(
-    grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike | FrozenWeight, *, stride: Ints = 1, padding: Padding = 0,
-    dilation: Ints = 1, groups: int = 1, needs: tuple[bool, bool, bool] = (True, True, True), algorithm: str = "auto",
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    *,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    algorithm: str = "auto",
 ) -> tuple[Any, Any, Any]:
     return backward(
         "conv1d_backward", 1, grad_output, input, weight, stride, padding, dilation, groups, needs, algorithm
@@ -246,16 +274,32 @@ def conv1d_backward(
 
 @documented(_FORWARD, 2)
 def conv2d(
-    input: ArrayLike, weight: ArrayLike | FrozenWeight, bias: ArrayLike | None = None, stride: Ints = 1, padding: Padding = 0,
-    dilation: Ints = 1, groups: int = 1, *, algorithm: str = "auto", out: Array | None = None,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    bias: ArrayLike | None = None,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+    out: Array | None = None,
 ) -> Array:
     return forward("conv2d", 2, input, weight, bias, stride, padding, dilation, groups, algorithm, out)
 
 
 @documented(_BACKWARD, 2)
 def conv2d_backward(
-    grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike | FrozenWeight, *, stride: Ints = 1, padding: Padding = 0,
-    dilation: Ints = 1, groups: int = 1, needs: tuple[bool, bool, bool] = (True, True, True), algorithm: str = "auto",
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    *,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    algorithm: str = "auto",
 ) -> tuple[Any, Any, Any]:
     return backward(
         "conv2d_backward", 2, grad_output, input, weight, stride, padding, dilation, groups, needs, algorithm
@@ -264,16 +308,32 @@ def conv2d_backward(
 
 @documented(_FORWARD, 3)
 def conv3d(
-    input: ArrayLike, weight: ArrayLike | FrozenWeight, bias: ArrayLike | None = None, stride: Ints = 1, padding: Padding = 0,
-    dilation: Ints = 1, groups: int = 1, *, algorithm: str = "auto", out: Array | None = None,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    bias: ArrayLike | None = None,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+    out: Array | None = None,
 ) -> Array:
     return forward("conv3d", 3, input, weight, bias, stride, padding, dilation, groups, algorithm, out)
 
 
 @documented(_BACKWARD, 3)
 def conv3d_backward(
-    grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike | FrozenWeight, *, stride: Ints = 1, padding: Padding = 0,
-    dilation: Ints = 1, groups: int = 1, needs: tuple[bool, bool, bool] = (True, True, True), algorithm: str = "auto",
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    *,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    algorithm: str = "auto",
 ) -> tuple[Any, Any, Any]:
     return backward(
         "conv3d_backward", 3, grad_output, input, weight, stride, padding, dilation, groups, needs, algorithm
@@ -282,65 +342,185 @@ def conv3d_backward(
 
 @documented(_TRANSPOSE, 1)
 def conv_transpose1d(
-    input: ArrayLike, weight: ArrayLike | FrozenWeight, bias: ArrayLike | None = None, stride: Ints = 1, padding: Padding = 0,
-    output_padding: Ints = 0, groups: int = 1, dilation: Ints = 1, *, algorithm: str = "auto", out: Array | None = None,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    bias: ArrayLike | None = None,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    *,
+    algorithm: str = "auto",
+    out: Array | None = None,
 ) -> Array:
     return forward(
-        "conv_transpose1d", 1, input, weight, bias, stride, padding, dilation, groups, algorithm, out, True, output_padding
+        "conv_transpose1d",
+        1,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        algorithm,
+        out,
+        True,
+        output_padding,
     )
 
 
 @documented(_TRANSPOSE_BACKWARD, 1)
 def conv_transpose1d_backward(
-    grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike | FrozenWeight, *, stride: Ints = 1, padding: Padding = 0,
-    output_padding: Ints = 0, groups: int = 1, dilation: Ints = 1,
-    needs: tuple[bool, bool, bool] = (True, True, True), algorithm: str = "auto",
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    *,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    algorithm: str = "auto",
 ) -> tuple[Any, Any, Any]:
     return backward(
-        "conv_transpose1d_backward", 1, grad_output, input, weight, stride, padding, dilation, groups, needs, algorithm, True,
+        "conv_transpose1d_backward",
+        1,
+        grad_output,
+        input,
+        weight,
+        stride,
+        padding,
+        dilation,
+        groups,
+        needs,
+        algorithm,
+        True,
         output_padding,
     )
 
 
 @documented(_TRANSPOSE, 2)
 def conv_transpose2d(
-    input: ArrayLike, weight: ArrayLike | FrozenWeight, bias: ArrayLike | None = None, stride: Ints = 1, padding: Padding = 0,
-    output_padding: Ints = 0, groups: int = 1, dilation: Ints = 1, *, algorithm: str = "auto", out: Array | None = None,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    bias: ArrayLike | None = None,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    *,
+    algorithm: str = "auto",
+    out: Array | None = None,
 ) -> Array:
     return forward(
-        "conv_transpose2d", 2, input, weight, bias, stride, padding, dilation, groups, algorithm, out, True, output_padding
+        "conv_transpose2d",
+        2,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        algorithm,
+        out,
+        True,
+        output_padding,
     )
 
 
 @documented(_TRANSPOSE_BACKWARD, 2)
 def conv_transpose2d_backward(
-    grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike | FrozenWeight, *, stride: Ints = 1, padding: Padding = 0,
-    output_padding: Ints = 0, groups: int = 1, dilation: Ints = 1,
-    needs: tuple[bool, bool, bool] = (True, True, True), algorithm: str = "auto",
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    *,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    algorithm: str = "auto",
 ) -> tuple[Any, Any, Any]:
     return backward(
-        "conv_transpose2d_backward", 2, grad_output, input, weight, stride, padding, dilation, groups, needs, algorithm, True,
+        "conv_transpose2d_backward",
+        2,
+        grad_output,
+        input,
+        weight,
+        stride,
+        padding,
+        dilation,
+        groups,
+        needs,
+        algorithm,
+        True,
         output_padding,
     )
 
 
 @documented(_TRANSPOSE, 3)
 def conv_transpose3d(
-    input: ArrayLike, weight: ArrayLike | FrozenWeight, bias: ArrayLike | None = None, stride: Ints = 1, padding: Padding = 0,
-    output_padding: Ints = 0, groups: int = 1, dilation: Ints = 1, *, algorithm: str = "auto", out: Array | None = None,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    bias: ArrayLike | None = None,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    *,
+    algorithm: str = "auto",
+    out: Array | None = None,
 ) -> Array:
     return forward(
-        "conv_transpose3d", 3, input, weight, bias, stride, padding, dilation, groups, algorithm, out, True, output_padding
+        "conv_transpose3d",
+        3,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        algorithm,
+        out,
+        True,
+        output_padding,
     )
 
 
 @documented(_TRANSPOSE_BACKWARD, 3)
 def conv_transpose3d_backward(
-    grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike | FrozenWeight, *, stride: Ints = 1, padding: Padding = 0,
-    output_padding: Ints = 0, groups: int = 1, dilation: Ints = 1,
-    needs: tuple[bool, bool, bool] = (True, True, True), algorithm: str = "auto",
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike | FrozenWeight,
+    *,
+    stride: Ints = 1,
+    padding: Padding = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    algorithm: str = "auto",
 ) -> tuple[Any, Any, Any]:
     return backward(
-        "conv_transpose3d_backward", 3, grad_output, input, weight, stride, padding, dilation, groups, needs, algorithm, True,
+        "conv_transpose3d_backward",
+        3,
+        grad_output,
+        input,
+        weight,
+        stride,
+        padding,
+        dilation,
+        groups,
+        needs,
+        algorithm,
+        True,
         output_padding,
     )

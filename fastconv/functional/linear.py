@@ -14,7 +14,7 @@ __all__ = ["linear", "linear_backward"]
 
 
 def _product(a: Array, b: Array, bias: Array | None, result: Array) -> None:
-    """result = a @ b + bias for matrices; a transposed view is read as it is."""
+    """Compute result = a @ b + bias for matrices; a transposed view is read as it is."""
     (m, k), n = a.shape, b.shape[1]
     if 0 in (m, n):
         return
@@ -158,4 +158,5 @@ def linear_backward(
         _product(g.T, rows, None, gw)
     if need_b:
         gb = g.sum(axis=0)
-    return tuple(a if a is None or a.dtype == kind else a.astype(kind) for a in (gx, gw, gb))
+    gx, gw, gb = (a if a is None or a.dtype == kind else a.astype(kind) for a in (gx, gw, gb))
+    return gx, gw, gb

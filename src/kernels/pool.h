@@ -6,7 +6,7 @@
  * A maximum takes its elements in row-major order, and a later one only if it is greater or NaN: so the first maximum, or the
  * last NaN, is found. Where it lies is kept as a number of lane width: the distance from the window's start in the plane. */
 
-typedef enum { FC_SUM, FC_MAX, FC_MAX_AT } FN(reduction);
+#include "windows.h"
 
 #if FC_VECTOR_BYTES == 64
 #define FC_POOL_NV 4 /* 4 values, 4 numbers, one of each, of 32 registers */
@@ -27,7 +27,7 @@ typedef struct {
     lane *at;
 } FN(found);
 
-FC_INLINE void FN(reduce_tile)(const FN(reduction) kind, const int chained, const int nv, FN(found) from,
+FC_INLINE void FN(reduce_tile)(const fc_reduction kind, const int chained, const int nv, FN(found) from,
                                const FN(taps) *taps, FN(found) to)
 {
     vec best[FC_POOL_NV];
@@ -60,7 +60,7 @@ FC_INLINE void FN(reduce_tile)(const FN(reduction) kind, const int chained, cons
     }
 }
 
-FC_INLINE void FN(reduce_all)(const FN(reduction) kind, const int chained, FN(found) from, const FN(taps) *taps, int64_t n,
+FC_INLINE void FN(reduce_all)(const fc_reduction kind, const int chained, FN(found) from, const FN(taps) *taps, int64_t n,
                               FN(found) to)
 {
     int64_t i = 0;
@@ -73,7 +73,7 @@ FC_INLINE void FN(reduce_all)(const FN(reduction) kind, const int chained, FN(fo
 }
 
 /* n results (reads and writes up to the next multiple of VL). At least one tap. */
-static __attribute__((noinline)) void FN(reduce_taps)(FN(reduction) kind, FN(found) from, const FN(taps) *taps, int64_t n,
+static __attribute__((noinline)) void FN(reduce_taps)(fc_reduction kind, FN(found) from, const FN(taps) *taps, int64_t n,
                                                       FN(found) to)
 {
     switch (kind) {

@@ -312,7 +312,7 @@ def test_a_frozen_weight_gives_the_same(algorithm: str, isa: str) -> None:
 # ---------------------------------------------------------------------------------------------------- any problem
 
 
-@settings(max_examples=200)
+@settings(max_examples=500)
 @given(
     convs(), st.sampled_from(USABLE_ISAS), st.sampled_from(EVERY_ALGORITHM), st.sampled_from(DTYPES),
     st.tuples(*[st.sampled_from(sorted(LAYOUTS))] * 4), st.integers(0, 2**31), st.sampled_from(THREADS),
