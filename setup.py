@@ -1,11 +1,16 @@
-"""Builds the one extension module, and one static library for each instruction set (only these get its flags)."""
+"""Builds the extension module, and one static library for each instruction set (only these get its flags).
+
+Environment: FASTCONV_NO_OPENMP=1 builds serial, FASTCONV_WERROR=1 makes warnings errors; CC and CFLAGS work as usual.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,109 +18,112 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CCompilerError, CompileError, LinkError, PlatformError
+from setuptools.errors import CCompilerError, PlatformError
 
-X86 = platform.machine().lower() in {"x86_64", "amd64"}
-WINDOWS = sys.platform == "win32"
+WINDOWS, MACOS = sys.platform == "win32", sys.platform == "darwin"
+X86_64 = platform.machine().lower() in {"x86_64", "amd64"} and sys.maxsize > 2**32
+if MACOS:  # a universal Python asks for both machines at once, of which one has no AVX
+    os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
 
 # gnu11, not c11: the latter forbids contraction to FMA. Never -march=native (a wheel runs elsewhere) and never
 # -ffast-math (at link it turns denormals off for the whole process).
 C_FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
-C_FLAGS += ["-Wall", "-Wextra", "-Wconversion", "-Werror=implicit-function-declaration"]
-ISA_FLAGS = {"baseline": []}
-if X86:
-    ISA_FLAGS["avx2"] = ["-mavx2", "-mfma"]
-    ISA_FLAGS["avx512"] = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
-
-HEADERS = [str(p) for p in Path("src").rglob("*") if p.suffix in {".h", ".inc"}] + [
-    str(p) for p in Path("src/algorithms").glob("*.c")
-]
+C_FLAGS += [] if "-g" in os.environ.get("CFLAGS", "") else ["-g0"]  # debug information is most of a module's size
+ISA_FLAGS = {"baseline": C_FLAGS}
+if X86_64:
+    avx512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
+    ISA_FLAGS |= {"avx2": [*C_FLAGS, "-mavx2", "-mfma"], "avx512": [*C_FLAGS, *avx512]}
+WARNINGS = [] if WINDOWS else ["-Wall", "-Wextra", "-Wconversion", "-Werror=implicit-function-declaration"]
+WARNINGS += ["-Werror"] if os.environ.get("FASTCONV_WERROR") else []
+SOURCES = [str(p) for p in sorted(Path("src").rglob("*.*")) if p.suffix in {".h", ".inc", ".c"}]
 NO_COMPILER = """
-fastconv is compiled from C, and no working C compiler was found ({reason}).
-Install one and try again:
+fastconv is compiled from C, and {missing}. Install what is missing and try again:
   Debian, Ubuntu   apt install build-essential python3-dev
   Fedora           dnf install gcc python3-devel
   macOS            xcode-select --install
-  Windows          the "C++ Clang tools for Windows" of the Visual Studio build tools (clang-cl)
+  Windows          Visual Studio Build Tools with "C++ Clang tools for Windows" (clang-cl)
 """
 
 
-def openmp_flags(compiler) -> tuple[list[str], list[str]]:
-    """Compile and link flags for OpenMP, or none where a probe does not link (the build is then serial)."""
-    candidates = [(["-fopenmp"], ["-fopenmp"])]
-    if sys.platform == "darwin":
-        prefix = os.environ.get("LIBOMP_PREFIX", "/opt/homebrew/opt/libomp")
-        candidates = [(["-Xpreprocessor", "-fopenmp", f"-I{prefix}/include"], [f"-L{prefix}/lib", "-lomp"])]
+def take_clang_cl(compiler) -> None:
+    """On Windows, compile with clang-cl: cl lacks the vector extensions that the kernels are written in."""
     if WINDOWS:
-        candidates = [(["/openmp"], [])]
-    if os.environ.get("FASTCONV_NO_OPENMP"):
-        candidates = []
-    for compile_args, link_args in candidates:
-        with tempfile.TemporaryDirectory() as folder:
-            probe = Path(folder, "probe.c")
-            probe.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
-            try:
-                objects = compiler.compile([str(probe)], output_dir=folder, extra_postargs=compile_args)
-                compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=link_args)
-            except (CCompilerError, CompileError, LinkError, PlatformError):
-                continue
-            return compile_args, link_args
-    print("fastconv: OpenMP was not found: this build computes on one thread", file=sys.stderr)
+        compiler.initialize()
+        compiler.cc = shutil.which("clang-cl") or "clang-cl.exe"
+
+
+def builds(compiler, source: str, compile_args=(), link_args=()) -> bool:
+    """Whether a program that starts with this source compiles and links."""
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder, "probe.c")
+        probe.write_text(source + "int main(void) { return 0; }\n")
+        try:
+            objects = compiler.compile([str(probe)], folder, extra_postargs=[*compile_args])
+            compiler.link_executable(objects, str(probe.with_suffix("")), extra_postargs=[*link_args])
+        except (CCompilerError, PlatformError):
+            return False
+        return True
+
+
+def openmp_flags(compiler) -> tuple[list[str], list[str]]:
+    """Compile and link flags for OpenMP, or none where a probe does not link: the build is then serial."""
+    args = (["/openmp"], ["libomp.lib"]) if WINDOWS else (["-fopenmp"], ["-fopenmp"])
+    if MACOS:
+        lib = os.environ.get("LIBOMP_PREFIX", "/opt/homebrew/opt/libomp")
+        args = ["-Xpreprocessor", "-fopenmp", f"-I{lib}/include"], [f"-L{lib}/lib", f"-Wl,-rpath,{lib}/lib", "-lomp"]
+    if not os.environ.get("FASTCONV_NO_OPENMP") and builds(compiler, "#include <omp.h>\n", *args):
+        return args
+    print("fastconv: OpenMP was not found or not wanted: this build computes on one thread", file=sys.stderr)
     return [], []
 
 
 class BuildLibraries(build_clib):
-    """build_clib, with a message that helps where there is no compiler."""
+    """build_clib, all libraries at once, by a compiler that is known to work."""
 
     def build_libraries(self, libraries) -> None:
-        try:
-            super().build_libraries(libraries)
-        except (CCompilerError, PlatformError) as error:
-            raise SystemExit(NO_COMPILER.format(reason=error)) from error
+        take_clang_cl(self.compiler)
+        if not builds(self.compiler, ""):
+            raise SystemExit(NO_COMPILER.format(missing="no working C compiler was found"))
+        self.openmp = openmp_flags(self.compiler)
+        for _, library in libraries:
+            library["cflags"] += self.openmp[0]  # cpu.c reports it
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(super().build_libraries, [[library] for library in libraries]))
 
 
 class BuildExtension(build_ext):
-    """build_ext, after the instruction sets' libraries, with OpenMP where it can be had."""
+    """build_ext, after the libraries and with their compiler."""
 
     def run(self) -> None:
         self.run_command("build_clib")  # `build_ext --inplace` alone does not
-        clib = self.get_finalized_command("build_clib")
-        self.library_dirs = [*(self.library_dirs or []), clib.build_clib]
         super().run()
 
     def build_extensions(self) -> None:
-        compile_args, link_args = openmp_flags(self.compiler)
+        clib = self.get_finalized_command("build_clib")
+        take_clang_cl(self.compiler)
+        if not builds(self.compiler, "#include <Python.h>\n"):
+            raise SystemExit(NO_COMPILER.format(missing="the header files of Python were not found"))
         for extension in self.extensions:
-            extension.extra_compile_args += compile_args
-            extension.extra_link_args += link_args
+            extension.extra_compile_args += clib.openmp[0]
+            extension.extra_link_args += clib.openmp[1]
         super().build_extensions()
 
 
+def native(options: list[str]) -> list[str]:
+    """Options as this platform's compiler takes them: clang-cl hands on to clang what follows /clang:."""
+    return [f"/clang:{o}" for o in options] if WINDOWS else [*options]
+
+
+report = "; ".join(f"{isa}: {' '.join(options)}" for isa, options in ISA_FLAGS.items())
+macros = [("FC_FLAGS", f'"{report}"'), *((f"FC_HAVE_{isa.upper()}", "1") for isa in ISA_FLAGS)]
+common = {"include_dirs": ["src"], "macros": macros, "obj_deps": {"": ["setup.py", *SOURCES]}}
+parts = [("fc_cpu", "src/cpu.c", C_FLAGS), *((f"fc_{isa}", f"src/isa_{isa}.c", o) for isa, o in ISA_FLAGS.items())]
+engine = Extension(
+    "fastconv._engine", ["src/_engine.pyx"], include_dirs=["src", np.get_include()], depends=SOURCES,
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")], extra_compile_args=native(C_FLAGS),
+)
 setup(
-    ext_modules=cythonize(
-        [
-            Extension(
-                "fastconv._engine",
-                ["src/_engine.pyx", "src/cpu.c"],
-                include_dirs=["src", np.get_include()],
-                depends=HEADERS,
-                define_macros=[
-                    ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
-                    ("FC_FLAGS", '"' + "; ".join(f"{isa}: {' '.join(C_FLAGS + f)}" for isa, f in ISA_FLAGS.items()) + '"'),
-                    *[(f"FC_HAVE_{isa.upper()}", "1") for isa in ISA_FLAGS if isa != "baseline"],
-                ],
-                extra_compile_args=["-O2", "-std=gnu11", "-fvisibility=hidden"] if not WINDOWS else [],
-                extra_link_args=[] if WINDOWS or sys.platform == "darwin" else ["-Wl,--exclude-libs,ALL"],
-            )
-        ],
-        build_dir="build",
-    ),
-    libraries=[
-        (
-            f"fc_{isa}",
-            {"sources": [f"src/isa_{isa}.c"], "include_dirs": ["src"], "cflags": C_FLAGS + flags, "obj_deps": {"": HEADERS}},
-        )
-        for isa, flags in ISA_FLAGS.items()
-    ],
-    cmdclass={"build_ext": BuildExtension, "build_clib": BuildLibraries},
+    libraries=[(n, {"sources": [source], "cflags": native(o) + WARNINGS, **common}) for n, source, o in parts],
+    ext_modules=cythonize([engine], build_dir="build"),
+    cmdclass={"build_clib": BuildLibraries, "build_ext": BuildExtension},
 )

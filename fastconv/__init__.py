@@ -12,7 +12,7 @@ A call goes straight down three storeys and comes straight back; no storey impor
 `reference` is the slow, obvious NumPy version of every operator, against which everything is checked.
 """
 
-# `name as name` is the form of a public name that type checkers follow; a list could not hold the operators' names too.
+# `name as name` makes a name public to type checkers; the modules with a star list theirs.
 from fastconv import functional as functional
 from fastconv import reference as reference
 from fastconv._config import get_precision as get_precision
@@ -25,4 +25,9 @@ from fastconv._threads import get_num_threads as get_num_threads
 from fastconv._threads import set_num_threads as set_num_threads
 from fastconv._threads import threads as threads
 from fastconv._version import __version__ as __version__
-from fastconv.functional import *  # noqa: F403
+from fastconv.functional.activation import *  # noqa: F403
+from fastconv.functional.conv import *  # noqa: F403
+from fastconv.functional.linear import *  # noqa: F403
+from fastconv.functional.loss import *  # noqa: F403
+from fastconv.functional.padding import *  # noqa: F403
+from fastconv.functional.unfold import *  # noqa: F403

@@ -23,21 +23,9 @@ cross_entropy         (grad_output, input, target, *, reduction)              in
 ====================  ======================================================  ==========================
 """
 
-from fastconv.functional import activation, conv, loss, padding
-from fastconv.functional import linear as _linear
-from fastconv.functional import unfold as _unfold
 from fastconv.functional.activation import *  # noqa: F403
 from fastconv.functional.conv import *  # noqa: F403
 from fastconv.functional.linear import *  # noqa: F403
 from fastconv.functional.loss import *  # noqa: F403
 from fastconv.functional.padding import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403
-
-# One addition a module: the form that type checkers follow.
-__all__: list[str] = []
-__all__ += activation.__all__
-__all__ += conv.__all__
-__all__ += _linear.__all__
-__all__ += loss.__all__
-__all__ += padding.__all__
-__all__ += _unfold.__all__

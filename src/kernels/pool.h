@@ -87,3 +87,99 @@ static __attribute__((noinline)) void FN(reduce_taps)(fc_reduction kind, FN(foun
         break;
     }
 }
+
+/* A sum, or a maximum and its index in the plane. index < 0: nothing yet. */
+typedef struct {
+    real value;
+    int64_t index;
+} FN(best);
+
+/* Whether a maximum is to be taken rather than `best`, in whichever order they come. */
+static inline int FN(better)(real value, int64_t index, const FN(best) *best)
+{
+    int nan = value != value;
+    if (best->index < 0 || nan != (best->value != best->value))
+        return best->index < 0 || nan;
+    return nan ? index > best->index : value > best->value || (value == best->value && index < best->index);
+}
+
+static inline void FN(take_better)(FN(best) *best, real value, int64_t index)
+{
+    if (FN(better)(value, index, best))
+        *best = (FN(best)){value, index};
+}
+
+#define FC_RUN_CHUNK (64 * 4) /* vectors that are summed one by one; then sums of chunks: this keeps the error low */
+
+/* Sum of x[0 .. n). */
+static real FN(run_sum)(const real *x, int64_t n)
+{
+    if (n < 8) {
+        real sum = 0;
+        for (int64_t i = 0; i < n; i++)
+            sum += x[i];
+        return sum;
+    }
+    vec total = FN(zero)();
+    for (int64_t i = 0; i < n;) {
+        int64_t end = fc_min(n, i + FC_RUN_CHUNK * VL);
+        vec sum[4] = {FN(zero)(), FN(zero)(), FN(zero)(), FN(zero)()};
+        for (; i + 4 * VL <= end; i += 4 * VL)
+            FC_UNROLL for (int j = 0; j < 4; j++) sum[j] += FN(load)(x + i + j * VL);
+        for (; i + VL <= end; i += VL)
+            sum[0] += FN(load)(x + i);
+        if (i < end)
+            sum[1] += FN(load_n)(x + i, end - i);
+        total += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        i = end;
+    }
+    return FN(sum)(total);
+}
+
+/* Maximum of x[0], x[step] ...: n of them, at least one. */
+static real FN(run_max)(const real *x, int64_t n, ptrdiff_t step)
+{
+    real best = x[0];
+    int64_t i = 1;
+    if (step == 1 && n >= VL) {
+        vec most = FN(load)(x), other = most;
+        for (i = VL; i + 2 * VL <= n; i += 2 * VL) {
+            most = FN(max_nan)(most, FN(load)(x + i));
+            other = FN(max_nan)(other, FN(load)(x + i + VL));
+        }
+        for (; i + VL <= n; i += VL)
+            most = FN(max_nan)(most, FN(load)(x + i));
+        most = FN(max_nan)(FN(max_nan)(most, other), FN(load)(x + n - VL)); /* the last ones, some of them again */
+        real lanes[VL];
+        FN(store)(lanes, most);
+        best = lanes[0];
+        for (int j = 1; j < VL; j++)
+            best = lanes[j] > best || lanes[j] != lanes[j] ? lanes[j] : best;
+        return best;
+    }
+    for (; i < n; i++)
+        best = x[i * step] > best || x[i * step] != x[i * step] ? x[i * step] : best;
+    return best;
+}
+
+/* The same, and which one it is: x[i * step] has index first + i * step. */
+static FN(best) FN(run_max_at)(const real *x, int64_t n, ptrdiff_t step, int64_t first)
+{
+    FN(best) best = {0, -1};
+    int64_t i = 0;
+    if (step == 1 && n >= VL) {
+        vec most = FN(load)(x);
+        ivec at = FN(isplat)(0);
+        for (i = VL; i + VL <= n; i += VL)
+            FN(max_nan_at)(&most, &at, FN(load)(x + i), FN(isplat)((lane)(i / VL)));
+        real values[VL];
+        lane blocks[VL];
+        FN(store)(values, most);
+        FN(istore)(blocks, at);
+        for (int j = 0; j < VL; j++)
+            FN(take_better)(&best, values[j], first + blocks[j] * (int64_t)VL + j);
+    }
+    for (; i < n; i++)
+        FN(take_better)(&best, x[i * step], first + i * step);
+    return best;
+}

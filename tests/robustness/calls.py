@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastconv as fc
-from fastconv import nn
 
 Array = NDArray[Any]
 DIMS = (1, 2, 3)
@@ -119,6 +118,8 @@ class Layer:
     input: Array = field(repr=False)
 
     def __call__(self, **changes: Any) -> Any:
+        from fastconv import nn
+
         return getattr(nn, self.name)(**{**self.arguments, **changes})
 
 
@@ -140,7 +141,8 @@ def all_layers(spatial: dict[int, tuple[int, ...]], batch: int, channels: int, o
         ):
             found[name] = Layer(name, n, operator, arguments, x)
     x = rng.standard_normal((batch, channels, *spatial[2])).astype(np.float32)
-    rows = rng.standard_normal((batch, 10)).astype(np.float32)
-    found["Linear"] = Layer("Linear", 0, "linear", {"in_features": 10, "out_features": 3, "bias": True, "generator": 0}, rows)
+    features = {"in_features": prod(spatial[2]), "out_features": outputs}
+    rows = rng.standard_normal((batch, prod(spatial[2]))).astype(np.float32)
+    found["Linear"] = Layer("Linear", 0, "linear", {**features, "bias": True, "generator": 0}, rows)
     found["ReLU"] = Layer("ReLU", 0, "relu", {}, x)
     return found
