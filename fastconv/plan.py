@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 #: Names that ``algorithm=`` takes; "naive" is the reference in NumPy.
-ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "naive")
+ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "winograd", "naive")
 
 # The operators, in the order of fc_op in fastconv.h.
 (

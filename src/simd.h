@@ -52,13 +52,7 @@ static inline vec FN(splat)(real x)
 #endif
 }
 
-static inline ivec FN(isplat)(lane x)
-{
-    ivec v;
-    for (int i = 0; i < VL; i++)
-        v[i] = x;
-    return v;
-}
+static inline ivec FN(isplat)(lane x) { return x - (ivec){0}; } /* a scalar operand is broadcast */
 
 /* The first n lanes (0 <= n <= VL): the others read as zero and are not written, nor is their memory touched. */
 static inline vec FN(load_n)(const real *p, int64_t n)
@@ -148,10 +142,30 @@ static inline void FN(max_nan_at)(vec *best, ivec *at, vec v, ivec number)
 /* Sum of the lanes, halving: the same tree on every instruction set of one width. */
 static inline real FN(sum)(vec v)
 {
+#if defined(__AVX512F__) || defined(__AVX2__)
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+#elif defined(__AVX512F__)
+    __m256d half = _mm256_add_pd(_mm512_castpd512_pd256((__m512d)v), _mm512_extractf64x4_pd((__m512d)v, 1));
+#elif FC_REAL_BITS == 32
+    __m256 half = (__m256)v;
+#else
+    __m256d half = (__m256d)v;
+#endif
+#if FC_REAL_BITS == 32
+    __m128 quarter = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    quarter = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+    return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
+#else
+    __m128d quarter = _mm_add_pd(_mm256_castpd256_pd128(half), _mm256_extractf128_pd(half, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(quarter, _mm_unpackhi_pd(quarter, quarter)));
+#endif
+#else
     for (int half = VL / 2; half; half /= 2)
         for (int i = 0; i < half; i++)
             v[i] += v[i + half];
     return v[0];
+#endif
 }
 
 /* a0 b0 a1 b1 ... from the lower halves, and from the upper halves. */
@@ -161,16 +175,25 @@ static inline real FN(sum)(vec v)
 #define FC_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
 #endif
 
+/* And the way back: evens and odds of the elements of a, then b. */
 #if FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 16
+static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30); }
+static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); }
 #elif FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 8
+static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
+static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
 #elif FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 4
+static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2, 4, 6); }
+static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3, 5, 7); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 4, 1, 5); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 2, 6, 3, 7); }
 #else
+static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2); }
+static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3); }
 #endif

@@ -10,6 +10,7 @@
 #include "algorithms/conv_direct.c"
 #include "algorithms/conv_im2col.c"
 #include "algorithms/conv_depthwise.c"
+#include "algorithms/conv_winograd.c"
 #include "algorithms/weight_grad.c"
 #include "algorithms/weight_grad_depthwise.c"
 #include "algorithms/matmul.c"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -53,6 +54,15 @@ def assert_same(got: Any, want: Array, *, share: float = 0.3) -> None:
     np.testing.assert_array_equal(got, want)
 
 
+def assert_error_of_a_plain_sum(got: Any, a: Array, b: Array) -> None:
+    """|got - exact| <= K u sum|a||b| for a sum of K products; in fractions, so that only what is tested rounds."""
+    products = [Fraction(p) * Fraction(q) for p, q in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)]
+    exact, absolute = sum(products, Fraction(0)), sum(map(abs, products), Fraction(0))
+    unit = Fraction(float(np.finfo(a.dtype).eps)) / 2
+    assert exact != 0
+    assert abs(Fraction(float(got)) - exact) <= len(products) * unit * absolute
+
+
 def dot(a: Array, b: Array) -> int:
     """The inner product of whole numbers, in integers."""
     assert a.shape == b.shape
@@ -85,7 +95,9 @@ def _inside(a: Array) -> Array:
 
 def _stepped(a: Array) -> Array:
     """Every second element of the last axis, every third of the first, of an array that is otherwise NaN."""
-    large = np.full((3 * a.shape[0], *a.shape[1:-1], 2 * a.shape[-1]), np.nan, a.dtype) if a.ndim > 1 else np.repeat(a, 2)
+    large = (
+        np.full((3 * a.shape[0], *a.shape[1:-1], 2 * a.shape[-1]), np.nan, a.dtype) if a.ndim > 1 else np.repeat(a, 2)
+    )
     view = large[::3, ..., ::2] if a.ndim > 1 else large[::2]
     view[...] = a
     return view
@@ -142,7 +154,12 @@ class Conv:
     def __str__(self) -> str:
         sides, taps = "x".join(map(str, self.size)), "x".join(map(str, self.kernel))
         text = f"n{self.batch}-{self.c}to{self.k}-{sides}-k{taps}"
-        for letter, value, usual in (("s", self.stride, 1), ("p", self.padding, 0), ("d", self.dilation, 1), ("g", self.groups, 1)):
+        for letter, value, usual in (
+            ("s", self.stride, 1),
+            ("p", self.padding, 0),
+            ("d", self.dilation, 1),
+            ("g", self.groups, 1),
+        ):
             if value != usual:
                 text += f"-{letter}{value}".replace(" ", "")
         return text
@@ -200,14 +217,18 @@ class Conv:
     @property
     def output_padding(self) -> tuple[int, ...]:
         """With it the transposed convolution of a result has the sides of the input."""
-        axes = zip(self.size, self.out, self.pads, self.kernel, self._each(self.stride), self._each(self.dilation), strict=True)
+        axes = zip(
+            self.size, self.out, self.pads, self.kernel, self._each(self.stride), self._each(self.dilation), strict=True
+        )
         return tuple(i - ((o - 1) * s - lo - hi + d * (k - 1) + 1) for i, o, (lo, hi), k, s, d in axes)
 
     @cached_property
     def covered(self) -> tuple[float, float]:
-        """The shares of the input's elements and of the kernel's taps that meet one another: the others have gradient 0."""
+        """The shares of the input's elements and of the kernel's taps that meet one another; others have gradient 0."""
         elements = taps = 1.0
-        axes = zip(self.size, self.out, self.pads, self.kernel, self._each(self.stride), self._each(self.dilation), strict=True)
+        axes = zip(
+            self.size, self.out, self.pads, self.kernel, self._each(self.stride), self._each(self.dilation), strict=True
+        )
         for i, o, (lo, _), k, s, d in axes:
             read = np.arange(o)[:, None] * s + np.arange(k) * d - lo
             inside = (read >= 0) & (read < i)
@@ -317,7 +338,14 @@ def convs(draw: Callable[..., Any], axes: tuple[int, ...] = (1, 2, 3)) -> Conv:
     pairs = st.tuples(st.integers(0, 4), st.integers(0, 4))
     padding = draw(st.one_of(st.just("same"), st.integers(0, 3), st.tuples(*[pairs] * n)))
     conv = Conv(
-        draw(st.integers(1, 3)), draw(st.integers(1, 9)), draw(st.integers(1, 20)), size, kernel, stride, padding, dilation,
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 9)),
+        draw(st.integers(1, 20)),
+        size,
+        kernel,
+        stride,
+        padding,
+        dilation,
         draw(st.sampled_from([1, 1, 2, 3, 8])),
     )
     if not conv.fits:  # the smallest input that has an output

@@ -105,7 +105,7 @@ def _make(
     if 0 in problem.input_shape or 0 in problem.output_shape:
         return _Recipe(problem, shape, None, "nothing to compute")
     reason = "asked for by name"
-    if algorithm == "auto":
+    if algorithm == "auto" or (algorithm == "winograd" and kind == plan.CONV_WEIGHT_GRAD):
         choose = plan.choose_weight_grad if kind == plan.CONV_WEIGHT_GRAD else None
         algorithm, reason = choose(problem, dtype) if choose else plan.choose_conv(problem, kind, dtype)
     try:

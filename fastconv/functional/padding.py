@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from numbers import Real
 from typing import Any
 
@@ -87,10 +88,13 @@ def _value(op: str, value: Any, mode: str, dtype: np.dtype[Any]) -> float:
         return 0.0
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         raise TypeError(f"{op}: value must be a real number, received {value=!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond any float
+        raise ValueError(f"{op}: value must be in the range of {dtype}, received {value=!r}") from None
     if mode != "constant" and number != 0:
         raise ValueError(f"{op}: value goes with mode 'constant' only, received {value=!r} and {mode=!r}")
-    if np.isfinite(number) and abs(number) > np.finfo(dtype).max:
+    if isfinite(number) and abs(number) > float(np.finfo(dtype).max):
         raise ValueError(f"{op}: value must be in the range of {dtype}, received {value=!r}")
     return number
 

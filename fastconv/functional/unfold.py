@@ -50,9 +50,7 @@ def _recipe(op: str, problem: WindowProblem, kind: int, dtype: np.dtype[Any]) ->
     return _Recipe(shape, plan.window_plan(problem, kind, dtype, name, columns=True) if problem.batch else None)
 
 
-def _run(
-    op: str, source: Array, dtype: np.dtype[Any], options: tuple[Any, ...], make: Callable[[], _Recipe]
-) -> Array:
+def _run(op: str, source: Array, dtype: np.dtype[Any], options: tuple[Any, ...], make: Callable[[], _Recipe]) -> Array:
     """Run the plan that `make` gives, or the one it gave for these options and this shape before."""
     if plan.exact(*options):
         recipe = plan.cached((op, source.shape, source.dtype.num, plan.typed(*options)), make)
@@ -139,7 +137,11 @@ def unfold(input: ArrayLike, kernel_size: Ints, dilation: Ints = 1, padding: Pad
 
 
 def unfold_backward(
-    grad_output: ArrayLike, input_shape: tuple[int, ...], kernel_size: Ints, dilation: Ints = 1, padding: Padding = 0,
+    grad_output: ArrayLike,
+    input_shape: tuple[int, ...],
+    kernel_size: Ints,
+    dilation: Ints = 1,
+    padding: Padding = 0,
     stride: Ints = 1,
 ) -> Array:
     """Gradient of :func:`unfold` with respect to its input: every element adds up what its copies received.

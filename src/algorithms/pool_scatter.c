@@ -46,7 +46,7 @@ static ptrdiff_t FN(scatter_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t 
 }
 
 /* Returns how many indices lie outside. */
-static inline int64_t FN(scatter_run)(const real *x, ptrdiff_t x_step, const int64_t *at, ptrdiff_t at_step, int64_t n, int add,
+FC_INLINE int64_t FN(scatter_run)(const real *x, ptrdiff_t x_step, const int64_t *at, ptrdiff_t at_step, int64_t n, int add,
                                       real *y, int64_t size)
 {
     int64_t outside = 0;
@@ -71,7 +71,8 @@ static int64_t FN(scatter_part)(const fc_problem *p, const fc_call *call, int64_
     const real *values = (const real *)x->data + n * x->stride[0] + k * x->stride[1];
     const int64_t *places = (const int64_t *)(const void *)at->data + n * at->stride[0] + k * at->stride[1];
     if (fc_consecutive(x, depth, height, width) && fc_consecutive(at, depth, height, width))
-        return FN(scatter_run)(values + first, 1, places + first, 1, last - first, add, y, size);
+        return add ? FN(scatter_run)(values + first, 1, places + first, 1, last - first, 1, y, size)
+                   : FN(scatter_run)(values + first, 1, places + first, 1, last - first, 0, y, size);
     int64_t outside = 0, count;
     for (int64_t i = first; i < last; i += count) {
         int64_t w = i % width, h = i / width % height, d = i / width / height;

@@ -5,7 +5,7 @@
  * vectors, rows with their gaps, so that short rows fill their vectors too. Windows of many taps are reduced along W
  * first, then along D and H: in this order the elements of a window still come row by row. */
 
-#define FC_POOL_PANEL ((int64_t)(64 << 10) / (int64_t)sizeof(real)) /* elements: it should stay in the nearer caches */
+#define FC_POOL_PANEL ((int64_t)(48 << 10) / (int64_t)sizeof(real)) /* elements: it should stay in the nearer caches */
 #define FC_POOL_PIXELS (1 << 14)                                    /* outputs of a box */
 #define FC_POOL_WORK (1 << 24)                                      /* element-taps of a task: a few ms */
 #define FC_POOL_BUNCH (1 << 17)                                     /* element-taps worth a task */
@@ -201,7 +201,7 @@ static void FN(pool_taps_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stag
     (void)stage;
     for (int64_t i = first; i < last; i++) {
         int64_t n = i / p->in_channels, k = i % p->in_channels;
-        FN(panel_fill)(&b.panel, &b.c, &call->array[0], n, 1, k, b.kind == FC_SUM ? 0 : -(real)INFINITY, b.inputs.x);
+        FN(pool_fill)(&b.panel, &b.c, &call->array[0], n, k, b.kind == FC_SUM ? 0 : -(real)INFINITY, b.inputs.x);
         if (s->lines)
             FN(pool_along)(&b);
         for (int64_t d = 0; d < b.box.j[0]; d++) {

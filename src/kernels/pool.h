@@ -6,8 +6,6 @@
  * A maximum takes its elements in row-major order, and a later one only if it is greater or NaN: so the first maximum, or the
  * last NaN, is found. Where it lies is kept as a number of lane width: the distance from the window's start in the plane. */
 
-#include "windows.h"
-
 #if FC_VECTOR_BYTES == 64
 #define FC_POOL_NV 4 /* 4 values, 4 numbers, one of each, of 32 registers */
 #else
@@ -112,14 +110,8 @@ static inline void FN(take_better)(FN(best) *best, real value, int64_t index)
 #define FC_RUN_CHUNK (64 * 4) /* vectors that are summed one by one; then sums of chunks: this keeps the error low */
 
 /* Sum of x[0 .. n). */
-static real FN(run_sum)(const real *x, int64_t n)
+static __attribute__((noinline)) real FN(long_sum)(const real *x, int64_t n)
 {
-    if (n < 8) {
-        real sum = 0;
-        for (int64_t i = 0; i < n; i++)
-            sum += x[i];
-        return sum;
-    }
     vec total = FN(zero)();
     for (int64_t i = 0; i < n;) {
         int64_t end = fc_min(n, i + FC_RUN_CHUNK * VL);
@@ -134,6 +126,16 @@ static real FN(run_sum)(const real *x, int64_t n)
         i = end;
     }
     return FN(sum)(total);
+}
+
+static inline real FN(run_sum)(const real *x, int64_t n)
+{
+    if (n >= 8)
+        return FN(long_sum)(x, n);
+    real sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum;
 }
 
 /* Maximum of x[0], x[step] ...: n of them, at least one. */
@@ -182,4 +184,59 @@ static FN(best) FN(run_max_at)(const real *x, int64_t n, ptrdiff_t step, int64_t
     for (; i < n; i++)
         FN(take_better)(&best, x[i * step], first + i * step);
     return best;
+}
+
+/* a[i] = x[2i], b[i] = x[2i + 1], n elements in all. */
+static inline void FN(deal_pairs)(const real *x, int64_t n, real *a, real *b)
+{
+    int64_t pairs = n / 2, i = 0;
+    for (; i + VL <= pairs; i += VL) {
+        vec u = FN(load)(x + 2 * i), v = FN(load)(x + 2 * i + VL);
+        FN(store)(a + i, FN(evens)(u, v));
+        FN(store)(b + i, FN(odds)(u, v));
+    }
+    int64_t rest = pairs - i;
+    if (rest && pairs >= VL) { /* the last vector, some of it again */
+        i = pairs - VL;
+        vec u = FN(load)(x + 2 * i), v = FN(load)(x + 2 * i + VL);
+        FN(store)(a + i, FN(evens)(u, v));
+        FN(store)(b + i, FN(odds)(u, v));
+    } else if (rest) {
+        vec u = FN(load_n)(x, fc_min(VL, 2 * rest)), v = FN(load_n)(x + VL, fc_max(0, 2 * rest - VL));
+        FN(store_n)(a, FN(evens)(u, v), rest);
+        FN(store_n)(b, FN(odds)(u, v), rest);
+    }
+    if (n % 2)
+        a[pairs] = x[n - 1];
+}
+
+/* panel_fill for one channel. With a step of two both phases of a row are written in one go. */
+static __attribute__((noinline)) void FN(pool_fill)(const fc_panel *p, const fc_corr *c, const fc_array *x, int64_t n, int64_t k,
+                                                    real fill, real *dst)
+{
+    const fc_panel_axis *a = p->axis;
+    if (a[2].phases != 2 || a[2].step != 1 || x->stride[4] != 1) {
+        FN(panel_fill)(p, c, x, n, 1, k, fill, dst);
+        return;
+    }
+    int64_t lo = fc_max(0, -a[2].start), hi = fc_min(a[2].extent, c->in[2] - a[2].start); /* positions inside the input */
+    const real *plane = (const real *)x->data + n * x->stride[0] + k * x->stride[1] + fc_max(0, a[2].start);
+    for (int64_t f = 0; f < a[0].phases * a[1].phases; f++) {
+        real *row = dst + 2 * f * p->phase_size, *other = row + p->phase_size;
+        for (int64_t d = 0, sd = a[0].start + f / a[1].phases * a[0].step; d < a[0].len; d++, sd += a[0].phases * a[0].step)
+            for (int64_t h = 0, sh = a[1].start + f % a[1].phases * a[1].step; h < a[1].len;
+                 h++, sh += a[1].phases * a[1].step, row += p->row, other += p->row) {
+                if (sd < 0 || sd >= c->in[0] || sh < 0 || sh >= c->in[1] || hi <= lo) {
+                    FN(fill_run)(row, fill, p->row);
+                    FN(fill_run)(other, fill, p->row);
+                    continue;
+                }
+                FN(deal_pairs)(plane + sd * x->stride[2] + sh * x->stride[3], hi - lo, lo % 2 ? other + lo / 2 : row + lo / 2,
+                               lo % 2 ? row + lo / 2 + 1 : other + lo / 2);
+                for (int64_t i = 0; i < lo; i++)
+                    (i % 2 ? other : row)[i / 2] = fill;
+                for (int64_t i = hi; i < 2 * p->row; i++)
+                    (i % 2 ? other : row)[i / 2] = fill;
+            }
+    }
 }

@@ -21,7 +21,6 @@ CONV = Conv(2, 3, 10, (7, 12), (3, 2), stride=(2, 1), padding=((1, 2), (0, 1)), 
 GROUPS = {"groups": 2}
 
 
-
 def gradient(shape: tuple[int, ...], like: Array) -> Array:
     """Small whole numbers that depend on the shape only."""
     return whole(np.random.default_rng(9), *shape, dtype=like.dtype, most=2)
@@ -279,8 +278,12 @@ def hidden_nowhere(found: tuple[Array, ...], wanted: tuple[Array, ...]) -> None:
 def test_nan_and_infinity_move_with_their_element(value: float) -> None:
     x = np.arange(1, 41, dtype=np.float32).reshape(1, 2, 4, 5)
     x[0, 1, 2, 3] = value
-    for call in (lambda f: f.unfold(x, 2), lambda f: f.fold(x.reshape(1, 8, 5), (2, 6), 2),
-                 lambda f: f.pad(x, (2, 1), mode="circular"), lambda f: f.pad_backward(x, (1, 1), mode="replicate")):
+    for call in (
+        lambda f: f.unfold(x, 2),
+        lambda f: f.fold(x.reshape(1, 8, 5), (2, 6), 2),
+        lambda f: f.pad(x, (2, 1), mode="circular"),
+        lambda f: f.pad_backward(x, (1, 1), mode="replicate"),
+    ):
         wanted = call(reference)
         assert_partly_finite(wanted)
         np.testing.assert_array_equal(call(fc), wanted)

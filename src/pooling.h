@@ -1,6 +1,8 @@
-/* windows.h: index arithmetic of pooling windows, without dtype or instruction set. */
-#ifndef FC_WINDOWS_H
-#define FC_WINDOWS_H
+/* pooling.h: index arithmetic of pooling windows, without dtype or instruction set. */
+#ifndef FC_POOLING_H
+#define FC_POOLING_H
+
+#include <math.h>
 
 #include "geometry.h"
 

@@ -1,0 +1,120 @@
+"""No operator reads or writes outside its arrays: each lies against a page that may not be touched.
+
+An offence ends the process, so a process of its own runs the cases (this file, as a script).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from helpers import CONVS, DTYPES, ISAS, USABLE_ISAS, Array, Conv, assert_same
+
+import fastconv as fc
+from fastconv import reference
+from fastconv._config import isa_limit
+
+PAGE = mmap.PAGESIZE
+PROT_NONE = 0
+EDGES = ("start", "end")
+
+
+def against_a_forbidden_page(a: Array, edge: str) -> Array:
+    """A copy between two pages without any rights, against the first or the last of its own memory."""
+    pages = -(-a.nbytes // PAGE)
+    block = mmap.mmap(-1, (pages + 2) * PAGE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(block))
+    for page in (0, pages + 1):
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address + page * PAGE), PAGE, PROT_NONE) == 0
+    offset = PAGE if edge == "start" else (pages + 1) * PAGE - a.nbytes
+    view = np.frombuffer(block, a.dtype, a.size, offset).reshape(a.shape)
+    view[...] = a
+    return view
+
+
+def run_conv(conv: Conv, dtype: Any, edge: str) -> None:
+    forward, backward = getattr(fc, f"conv{conv.n}d"), getattr(fc, f"conv{conv.n}d_backward")
+    plain = conv.data(dtype)
+    wanted = getattr(reference, f"conv{conv.n}d")(*plain[:3], **conv.options)
+    x, w, b, gy = (against_a_forbidden_page(a, edge) for a in plain)
+    for algorithm in ("direct", "im2col", "depthwise"):
+        out = against_a_forbidden_page(np.zeros_like(wanted), edge)
+        forward(x, w, b, **conv.options, algorithm=algorithm, out=out)
+        assert_same(out, wanted)
+        backward(gy, x, w, **conv.options, algorithm=algorithm)
+    transposed = getattr(fc, f"conv_transpose{conv.n}d")
+    back = against_a_forbidden_page(np.zeros_like(x), edge)
+    options = {**conv.options, "padding": conv.pads, "output_padding": conv.output_padding}
+    assert_same(transposed(gy, w, **options, out=back), backward(gy, x, w, **conv.options)[0], share=0)
+
+
+def run_others(dtype: Any, edge: str) -> None:
+    rng = np.random.default_rng(0)
+
+    def place(*shape: int) -> Array:
+        return against_a_forbidden_page(rng.standard_normal(shape).astype(dtype), edge)
+
+    for width in (1, 3, 7, 8, 9, 16, 17, 33):
+        out = place(5, width)
+        fc.linear(place(5, 11), place(width, 11), place(width), out=out)
+        fc.linear(place(5, width), place(7, width))
+        fc.linear_backward(place(5, width), place(5, 11), place(width, 11))
+        for stride in (1, 2, 3):
+            image = place(2, 3, 5, width + 1)
+            columns = fc.unfold(image, 2, stride=stride)
+            fc.fold(place(*columns.shape), image.shape[2:], 2, stride=stride)
+            fc.max_pool2d(image, 2, stride=stride)
+            fc.avg_pool2d(image, 2, stride=stride, padding=1)
+
+
+def main(isa: str) -> None:
+    with isa_limit(isa):
+        for dtype in DTYPES:
+            for edge in EDGES:
+                for conv in CONVS[::2]:
+                    run_conv(conv, dtype, edge)
+                run_others(dtype, edge)
+
+
+def end_of_script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "faulthandler", __file__, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes mprotect from Linux's C library")
+@pytest.mark.parametrize("isa", ISAS)
+def test_nothing_outside_the_arrays_is_touched(isa: str) -> None:
+    done = end_of_script(isa)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes mprotect from Linux's C library")
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_forbidden_pages_are_forbidden(edge: str) -> None:
+    """The test above proves something only if a touch ends the process."""
+    done = end_of_script("touch", edge)
+    assert done.returncode < 0
+    assert "Segmentation fault" in done.stderr
+
+
+def touch(edge: str) -> None:
+    a = against_a_forbidden_page(np.ones(5), edge)
+    beside = a.ctypes.data - 1 if edge == "start" else a.ctypes.data + a.nbytes
+    ctypes.string_at(beside, 1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "touch":
+        touch(sys.argv[2])
+    else:
+        assert sys.argv[1] in USABLE_ISAS
+        main(sys.argv[1])

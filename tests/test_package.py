@@ -1,0 +1,66 @@
+"""What importing fastconv costs and brings along, and what the compiled module shows to the outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastconv import _engine
+
+IMPORT_SECONDS = 0.030  # over NumPy's own
+
+COST = "import numpy, time; start = time.process_time(); import fastconv; print(time.process_time() - start)"
+BROUGHT = """
+import sys
+import numpy
+before = set(sys.modules)
+import fastconv
+tops = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*sorted(tops - set(sys.stdlib_module_names) - {"fastconv", "numpy", "cython_runtime"}))
+"""
+THREADS = """
+import os
+import numpy
+before = len(os.listdir("/proc/self/task"))
+import fastconv
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def run_python(code: str, **environment: str) -> str:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=kept | environment, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_is_cheap(tmp_path: Path) -> None:
+    """In CPU time, which other processes do not lengthen much; the first import compiles the Python files."""
+    costs = [float(run_python(COST, PYTHONPYCACHEPREFIX=str(tmp_path), OMP_NUM_THREADS="1")) for _ in range(10)]
+    assert min(costs[1:]) <= IMPORT_SECONDS
+
+
+def test_import_needs_numpy_alone() -> None:
+    brought = run_python(BROUGHT).split()
+    assert [name for name in brought if not name.startswith("_cython_")] == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_import_starts_no_threads() -> None:
+    assert run_python(THREADS) == "0"
+
+
+@pytest.mark.skipif(shutil.which("nm") is None or not sys.platform.startswith("linux"), reason="needs nm")
+def test_the_module_exports_its_init_function_alone() -> None:
+    """Kernels of other names would meet those of other libraries in the same process."""
+    listing = subprocess.run(
+        ["nm", "-D", "--defined-only", _engine.__file__], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert [line.split()[-1] for line in listing.stdout.splitlines()] == ["PyInit__engine"]
