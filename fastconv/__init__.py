@@ -14,6 +14,9 @@ A call goes straight down three storeys and comes straight back; no storey impor
 
 # `name as name` makes a name public to type checkers; the modules with a star list theirs.
 from fastconv import functional as functional
+from fastconv import models as models
+from fastconv import nn as nn
+from fastconv import optim as optim
 from fastconv import reference as reference
 from fastconv._config import get_precision as get_precision
 from fastconv._config import precision as precision
@@ -26,8 +29,11 @@ from fastconv._threads import set_num_threads as set_num_threads
 from fastconv._threads import threads as threads
 from fastconv._version import __version__ as __version__
 from fastconv.functional.activation import *  # noqa: F403
+from fastconv.functional.avg_pooling import *  # noqa: F403
 from fastconv.functional.conv import *  # noqa: F403
 from fastconv.functional.linear import *  # noqa: F403
 from fastconv.functional.loss import *  # noqa: F403
+from fastconv.functional.lp_pooling import *  # noqa: F403
+from fastconv.functional.max_pooling import *  # noqa: F403
 from fastconv.functional.padding import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403

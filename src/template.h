@@ -1,10 +1,12 @@
 /* template.h: every kernel and algorithm, for one dtype. Included by isa.h once per dtype, which defines `real`, FC_REAL_BITS
  * and FN(name), and undefines them again. Add an algorithm: its file here, its line in algorithms.inc. */
+#include "pooling.h"
 #include "simd.h"
 
 #include "kernels/tile.h"
 #include "kernels/copy.h"
 #include "kernels/patches.h"
+#include "kernels/pool.h"
 
 #include "algorithms/conv_common.h"
 #include "algorithms/conv_direct.c"
@@ -15,5 +17,9 @@
 #include "algorithms/weight_grad_depthwise.c"
 #include "algorithms/matmul.c"
 #include "algorithms/unfold.c"
+#include "algorithms/pool_taps.c"
+#include "algorithms/pool_windows.c"
+#include "algorithms/pool_mean_grad.c"
+#include "algorithms/pool_scatter.c"
 
 #include "kernels/peak.h"

@@ -24,8 +24,11 @@ cross_entropy         (grad_output, input, target, *, reduction)              in
 """
 
 from fastconv.functional.activation import *  # noqa: F403
+from fastconv.functional.avg_pooling import *  # noqa: F403
 from fastconv.functional.conv import *  # noqa: F403
 from fastconv.functional.linear import *  # noqa: F403
 from fastconv.functional.loss import *  # noqa: F403
+from fastconv.functional.lp_pooling import *  # noqa: F403
+from fastconv.functional.max_pooling import *  # noqa: F403
 from fastconv.functional.padding import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403

@@ -6,6 +6,7 @@ A call: the raw arguments are the key of a cached recipe (sizes, plan); only a n
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -19,7 +20,7 @@ from fastconv._threads import current
 
 __all__ = [
     "Ints", "OutputSize", "Padding", "Recipe", "adaptive_problem", "input_problem", "places", "prepare", "recipe_for",
-    "run", "run_scatter", "scatter_recipe",
+    "refuse", "run", "run_scatter", "scatter_recipe",
 ]
 
 Ints = int | tuple[int, ...]
@@ -33,8 +34,6 @@ class Recipe:
 
     shape: tuple[int, ...]  # of the result
     plan: _engine.Plan | None  # None: there is nothing to compute
-    reason: str
-    problem: WindowProblem
 
 
 # ---------------------------------------------------------------------------------------------------- problems
@@ -48,7 +47,8 @@ def adaptive_problem(op: str, n: int, shape: tuple[int, ...], batched: bool, out
     size = shape[2:]
     if shape[1] == 0 or 0 in size:
         raise ValueError(f"{op}: input may be empty along its batch axis only, received input of shape {shape[1 - batched:]}")
-    given = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * n
+    several = isinstance(output_size, tuple | list) or (isinstance(output_size, np.ndarray) and output_size.ndim > 0)
+    given = tuple(output_size) if several else (output_size,) * n
     if len(given) != n:
         raise ValueError(f"{op}: output_size must be an int or {n} ints, one per spatial axis, received {output_size=!r}")
     wanted = [
@@ -83,21 +83,12 @@ def input_problem(op: str, n: int, grad: Array, input_shape: Any) -> tuple[bool,
 # ---------------------------------------------------------------------------------------------------- plans
 
 
-def _choose(
-    problem: WindowProblem, op: int, dtype: np.dtype[Any], flags: int, divisor: float
-) -> tuple[_engine.Plan, str]:
-    """Plan a pooling with windows; "taps" where it can and pays."""
-    if flags & plan.ADAPTIVE:
-        reason = "windows of several sizes: rows of inputs in the lanes"
-    elif all(a.out == 1 for a in problem.axes):
-        reason = "one window: its inputs in the lanes"
-    else:
-        try:
-            chosen = plan.window_plan(problem, op, dtype, "taps", flags=flags, divisor=divisor)
-            return chosen, "sliding windows: outputs in the lanes, inputs from a padded panel"
-        except _engine.Unsupported as error:
-            reason = f"{error}: rows of inputs in the lanes"
-    return plan.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor), reason
+def _choose(problem: WindowProblem, op: int, dtype: np.dtype[Any], flags: int, divisor: float) -> _engine.Plan:
+    """Plan a pooling: outputs in the lanes where windows are of one form and close together, inputs elsewhere."""
+    if not flags & plan.ADAPTIVE and any(a.out > 1 for a in problem.axes):
+        with suppress(_engine.Unsupported):  # windows too large, or too far apart, for its panel
+            return plan.window_plan(problem, op, dtype, "taps", flags=flags, divisor=divisor)
+    return plan.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
 
 
 def prepare(
@@ -106,9 +97,7 @@ def prepare(
     """Return the recipe of a pooling with windows or of a mean's gradient."""
     shape = problem.input_shape if kind == plan.AVG_POOL_GRAD else problem.output_shape
     _check.result(op, shape, dtype)  # sizes that no memory holds are refused before a plan computes with them
-    if problem.batch == 0:
-        return Recipe(shape, None, "nothing to compute", problem)
-    return Recipe(shape, *_choose(problem, kind, dtype, flags, divisor), problem)
+    return Recipe(shape, _choose(problem, kind, dtype, flags, divisor) if problem.batch else None)
 
 
 def recipe_for(key: tuple[Any, ...], options: tuple[Any, ...], make: Callable[[], Recipe]) -> Recipe:
@@ -132,6 +121,8 @@ def run(op: str, recipe: Recipe, source: Array, dtype: np.dtype[Any], indices: A
 def places(op: str, indices: ArrayLike) -> Array:
     """Return indices as an array of a native, aligned integer type. Their values are checked where they are used."""
     array = np.asarray(indices)
+    if array.dtype == np.int64 and array.flags.aligned:
+        return array
     if array.dtype.kind not in "iu":
         raise TypeError(f"{op}: indices must hold integers, received indices of dtype {array.dtype}")
     return np.require(array, array.dtype.newbyteorder("="), "A")
@@ -145,9 +136,7 @@ def scatter_recipe(
     problem = WindowProblem(batched, *planes, tuple(Axis(s, o, 1, 1, 1, 0, 0) for s, o in zip(size, out, strict=True)))
     shape = problem.output_shape if kind == plan.MAX_UNPOOL else problem.input_shape
     _check.result(op, shape, dtype)
-    if problem.batch == 0:
-        return Recipe(shape, None, "nothing to compute", problem)
-    return Recipe(shape, plan.window_plan(problem, kind, dtype, "scatter"), "values go where indices say", problem)
+    return Recipe(shape, plan.window_plan(problem, kind, dtype, "scatter") if problem.batch else None)
 
 
 def run_scatter(op: str, n: int, recipe: Recipe, values: Array, indices: Array, dtype: np.dtype[Any]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -144,11 +145,10 @@ def _unpool_backward(op: str, n: int, grad_output: Any, indices: Any) -> Array:
     if at.size == 0:
         return _check.result(op, at.shape, dtype)
     size = gy.shape[-n:]
-    if at.min() < 0 or at.max() >= np.prod(size, dtype=object):
+    if at.min() < 0 or at.max() >= prod(size):
         refuse(op, at, size)
     leading = np.ix_(*map(np.arange, gy.shape[:-n]), *[np.zeros(1, np.int64)] * n)[:-n]
-    result: Array = gy[(*leading, *np.unravel_index(at, size))]
-    return result if result.dtype == dtype else result.astype(dtype)
+    return np.ascontiguousarray(gy[(*leading, *np.unravel_index(at, size))], dtype)
 
 
 # ---------------------------------------------------------------------------------------------------- max_pool

@@ -24,7 +24,7 @@ static fc_blocks FN(cut_boxes)(const int64_t *size, int64_t n, int64_t room)
         b.count[d] = fc_ceil_div(size[d], fc_min(room, size[d]));
         b.j[d] = fc_ceil_div(size[d], b.count[d]);
         b.count[d] = fc_ceil_div(size[d], b.j[d]);
-        room = b.count[d] == 1 ? fc_max(1, room / size[d]) : 1;
+        room = fc_max(1, room / size[d]);
     }
     b.n = fc_max(1, fc_min(room, n / FC_TASKS_WANTED));
     b.count_n = fc_ceil_div(n, b.n);

@@ -8,7 +8,7 @@ exception is due, and what the message must hold: the argument's name, the value
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain
 from math import inf, nan
@@ -198,10 +198,13 @@ def shapes(bad: list[tuple[int, ...]], rule: str) -> Iterator[Wrong]:
         yield Wrong(zeros(*shape), ValueError, rule, str(shape))
 
 
-def wrong_rank(n: int) -> Iterator[Wrong]:
-    """Inputs that are neither (N, C, *S) nor (C, *S)."""
-    ranks = [rank for rank in (0, 1, 2, 3, 6, 7) if rank not in (n + 1, n + 2)]
-    yield from shapes([(2,) * rank for rank in ranks], "must have the axes")
+def wrong_rank(n: int, unpool: bool = False) -> Iterator[Wrong]:
+    """Inputs that are neither (N, C, *S) nor (C, *S); unpooling compares them with its indices first."""
+    for rank in (0, 1, 2, 3, 6, 7):
+        if rank not in (n + 1, n + 2):
+            shape = (2,) * rank
+            rule = "must have the (axes|shape of input)" if unpool else "must have the axes"
+            yield Wrong(zeros(*shape), ValueError, rule, str(shape), "input|indices" if unpool else None)
 
 
 def result_shape(operator: str) -> tuple[int, ...]:
@@ -218,12 +221,20 @@ def other_shapes(right: tuple[int, ...]) -> list[tuple[int, ...]]:
 # ---------------------------------------------------------------------------------------------------- families
 
 
+GRADIENT = r"must have (the )?(shape|axes|batch and channels)|columns|rows|only the batch may be empty"
+
+
 def gradients(call: Call) -> Iterator[Wrong]:
     """Gradients of another shape than the forward result's."""
     right = np.shape(call.arguments["grad_output"])
-    for wrong in shapes(other_shapes(right), "must have (the )?shape|must have the axes|must fit|columns|rows|differ"):
-        if np.shape(wrong.value) not in ((), right):
+    for wrong in shapes(other_shapes(right), GRADIENT):
+        if "adaptive_avg" not in call.name or not _another_size(np.shape(wrong.value), right, call.axes):
             yield wrong
+
+
+def _another_size(shape: tuple[int, ...], right: tuple[int, ...], axes: int) -> bool:
+    """Whether a shape differs in spatial sizes only, which some operators take as they come."""
+    return len(shape) == len(right) and shape[:-axes] == right[:-axes] and 0 not in shape
 
 
 def input_shapes(call: Call) -> Iterator[Wrong]:
@@ -231,8 +242,7 @@ def input_shapes(call: Call) -> Iterator[Wrong]:
     right = call.arguments["input_shape"]
     rule = "shape|axes|entries|sequence|fit|positive|non-negative|channel|empty|input_shape must"
     for shape in other_shapes(right):
-        spatial_only = len(shape) == len(right) and shape[: -call.axes] == right[: -call.axes] and 0 not in shape
-        if not spatial_only:  # another spatial size may be right too (it is tried with windows, below)
+        if not _another_size(shape, right, call.axes):  # it may be right too (it is tried with windows, below)
             yield Wrong(shape, ValueError, rule, "", "input_shape|grad_output")
     for i in range(len(right)):
         for size in (-1, -(2**63), 2**62, 2**63, 10**30):
@@ -267,8 +277,9 @@ def indices(call: Call) -> Iterator[Wrong]:
     yield Wrong(None, TypeError, "integer", "")
     yield Wrong([[0], [0, 1]], TypeError, "integer|array", "")
     for shape in other_shapes(right.shape):
-        if max(shape, default=0) < 2**31:
-            yield Wrong(np.zeros(shape, np.int64), ValueError, "shape|axes|fit|differ", str(shape))
+        free = call.name.startswith("max_unpool") and call.name.endswith("_backward")
+        if max(shape, default=0) < 2**31 and not (free and _another_size(shape, right.shape, call.axes) or free and 0 in shape[-call.axes :]):
+            yield Wrong(np.zeros(shape, np.int64), ValueError, "shape|axes|fit|differ|batch and channels", str(shape))
 
 
 def _plane(call: Call) -> tuple[int, ...]:
@@ -359,7 +370,7 @@ def windows(call: Call) -> Iterator[tuple[str, Wrong]]:
     fit = r"must fit the padded input|shape of the forward result|must have"
     for value in (40, 2**31, 2**61):
         yield "kernel_size", Wrong(value, ValueError, fit, str(value))
-        yield "kernel_size", Wrong((1,) * (n - 1) + (value,), ValueError, fit, "")
+        yield "kernel_size", Wrong((3,) * (n - 1) + (value,), ValueError, fit, "")
     if "dilation" in call.arguments:
         for value in (9, 2**31, 2**61):
             yield "dilation", Wrong(value, ValueError, fit, "")
@@ -372,7 +383,7 @@ def windows(call: Call) -> Iterator[tuple[str, Wrong]]:
         for value in (3, 4, 2**31, 2**57, 2**61, ((3, 0),) * n, ((0, 5),) * n):
             if call.name.endswith("_backward") and value == ((0, 5),) * n:
                 continue  # the result would have another size too
-            yield "padding", Wrong(value, ValueError, "wholly in padding|shape of the forward result", "")
+            yield "padding", Wrong(value, ValueError, r"wholly in padding|shape of the forward result|below 2\*\*62|smaller than 2\*\*62", "")
 
 
 def folding(call: Call) -> Iterator[tuple[str, Wrong]]:
@@ -510,7 +521,8 @@ def kind_of(call: Call | Layer, name: str) -> Iterator[Wrong]:
     if name in ("stride", "kernel_size", "dilation"):
         return per_axis(n, 1, optional=name == "stride" and pool)
     if name == "output_size" and "adaptive" in call.name.lower():
-        return (w for w in per_axis(n, 1, optional=True) if not (isinstance(w.value, tuple) and None in w.value))
+        return (w for w in per_axis(n, 1, optional=True) if not (isinstance(w.value, tuple) and None in w.value)
+                and not isinstance(w.value, np.ndarray | range))
     if name == "output_size" and call.name == "fold":
         return per_axis(n, 1)
     if name == "output_padding":
@@ -543,7 +555,7 @@ def of_operator(call: Call) -> Iterator[tuple[str, Wrong]]:
     if call.axes and call.name not in ("pad", "pad_backward", "fold"):
         name = "input" if "input" in call.arguments else "grad_output"
         if not (backward and name == "grad_output"):
-            yield from ((name, wrong) for wrong in wrong_rank(call.axes))
+            yield from ((name, wrong) for wrong in wrong_rank(call.axes, unpool="unpool" in call.name))
     if backward and call.name not in ("pad_backward", "fold_backward", "cross_entropy_backward") and "unpool" not in call.name:
         yield from (("grad_output", wrong) for wrong in gradients(call))
     if "input_shape" in call.arguments:
@@ -571,8 +583,9 @@ def of_operator(call: Call) -> Iterator[tuple[str, Wrong]]:
 def of_layer(layer: Layer) -> Iterator[Case]:
     """All wrong uses of a layer: made, called, and led back."""
     for name in layer.arguments:
-        if name != "algorithm":  # known to the operator, which refuses it at the first call
-            yield from (Case(layer, name, wrong, layer.name, "make") for wrong in kind_of(layer, name))
+        for wrong in kind_of(layer, name) if name != "algorithm" else ():  # which the operator knows, at the first call
+            shown = "received output_size=" if name == "output_size" else wrong.shown  # a tuple may show as a list
+            yield Case(layer, name, replace(wrong, shown=shown), layer.name, "make")
     if "groups" in layer.arguments:
         for groups in (3, 4, 2**31, 2**61):
             yield Case(layer, "groups", Wrong(groups, ValueError, "multiple of groups"), layer.name, "make")
@@ -592,9 +605,10 @@ def of_layer(layer: Layer) -> Iterator[Case]:
             yield Case(layer, "input", wrong, layer.operator, step)
     if layer.axes:
         empty = (layer.input.shape[0], 0, *layer.input.shape[2:])
-        yield Case(layer, "input", Wrong(zeros(*empty), ValueError, "channel", ""), layer.operator)
+        yield Case(layer, "input", Wrong(zeros(*empty), ValueError, "channel|may be empty along", ""), layer.operator)
     right = result_shape(layer.operator)
-    for wrong in chain(no_floats(right), shapes(other_shapes(right), "must have (the )?shape|axes|fit|differ")):
+    others = [shape for shape in other_shapes(right) if "Adaptive" not in layer.name or 2**31 not in shape]
+    for wrong in chain(no_floats(right), shapes(others, GRADIENT)):
         yield Case(layer, "grad_output", wrong, f"{layer.operator}_backward", "backward")
 
 
