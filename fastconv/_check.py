@@ -316,6 +316,11 @@ class ConvProblem:
         return (self.groups * self.out_channels, self.in_channels, *[a.kernel for a in self.axes])
 
     @property
+    def whole(self) -> bool:
+        """Whether the kernel covers the whole input: a fully connected layer."""
+        return self.groups == 1 and all(a.kernel == a.size and a.lo == a.hi == 0 and a.dilation == 1 for a in self.axes)
+
+    @property
     def macs(self) -> int:
         """Multiply-adds of the forward pass."""
         total = self.batch * self.groups * self.in_channels * self.out_channels

@@ -85,7 +85,7 @@ cdef extern from "driver.h":
 
 cdef enum: POOL_SLOTS = 64
 cdef double SLICE = 0.05           # seconds between looks for signals
-cdef double SERIAL_COST = 2e5      # multiply-adds below which a region costs more than it gives
+cdef double SERIAL_COST = 1e6      # multiply-adds (some 20 us) below which a region costs more than it gives
 
 cdef struct Block:
     char *data

@@ -83,11 +83,37 @@ static inline void FN(store_n)(real *p, vec v, int64_t n)
 #elif defined(__AVX512F__)
     _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1u), (__m512d)v);
 #elif defined(__AVX2__) && FC_REAL_BITS == 32
-    __m256i m = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    _mm256_maskstore_ps(p, m, (__m256)v);
+    /* In pieces: AMD's masked stores are microcode, and a load that follows one waits for it. */
+    if (n == VL) {
+        FN(store)(p, v);
+        return;
+    }
+    __m128 part = _mm256_castps256_ps128((__m256)v);
+    if (n & 4) {
+        _mm_storeu_ps(p, part);
+        part = _mm256_extractf128_ps((__m256)v, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)p, part);
+        part = _mm_movehl_ps(part, part);
+        p += 2;
+    }
+    if (n & 1)
+        _mm_store_ss(p, part);
 #elif defined(__AVX2__)
-    __m256i m = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
-    _mm256_maskstore_pd(p, m, (__m256d)v);
+    if (n == VL) {
+        FN(store)(p, v);
+        return;
+    }
+    __m128d part = _mm256_castpd256_pd128((__m256d)v);
+    if (n & 2) {
+        _mm_storeu_pd(p, part);
+        part = _mm256_extractf128_pd((__m256d)v, 1);
+        p += 2;
+    }
+    if (n & 1)
+        _mm_store_sd(p, part);
 #else
     for (int i = 0; i < VL; i++)
         if (i < n)

@@ -91,6 +91,7 @@ class _Recipe:
     shape: tuple[int, ...]  # of the result
     plan: _engine.Plan | None  # None: the reference computes, or there is nothing to compute
     reason: str
+    product: bool = False  # the plan is a matrix product of gradient and weight, as matrices
 
 
 def _bad_algorithm(op: str, algorithm: Any) -> None:
@@ -105,6 +106,10 @@ def _make(
     if 0 in problem.input_shape or 0 in problem.output_shape:
         return _Recipe(problem, shape, None, "nothing to compute")
     reason = "asked for by name"
+    if algorithm == "auto" and kind == plan.CONV_INPUT_GRAD and op.endswith("d_backward") and problem.whole:
+        columns = math.prod(problem.weight_shape[1:])  # padded, its gradient would mostly multiply zeros
+        product = plan.matmul_plan(problem.batch, columns, problem.out_channels, dtype)
+        return _Recipe(problem, shape, product, "the kernel covers the whole input: one matrix product", True)
     if algorithm == "auto" or (algorithm == "winograd" and kind == plan.CONV_WEIGHT_GRAD):
         choose = plan.choose_weight_grad if kind == plan.CONV_WEIGHT_GRAD else None
         algorithm, reason = choose(problem, dtype) if choose else plan.choose_conv(problem, kind, dtype)
@@ -255,7 +260,10 @@ def backward(
         gy = _check.layout(gy)
         if need_x:
             gx = _check.result(op, x.shape, gy.dtype, zero=first.plan is None)
-            if first.plan is not None:
+            if first.plan is not None and first.product:
+                rows = first.problem.batch
+                first.plan.run(gy.reshape(rows, -1), w.reshape(len(w), -1), None, gx.reshape(rows, -1), current())
+            elif first.plan is not None:
                 first.plan.run(gy, w, None, gx, current(), frozen.packed(first.plan, w) if frozen else None)
         if need_w:
             second = recipe(plan.CONV_WEIGHT_GRAD)

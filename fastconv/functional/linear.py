@@ -39,6 +39,8 @@ def _rows(op: str, name: str, array: Array, features: int) -> Array:
 def _weight(op: str, weight: Array) -> None:
     if weight.ndim != 2:
         raise ValueError(f"{op}: weight must have the axes (O, I), received weight of shape {weight.shape}")
+    if 0 in weight.shape:
+        raise ValueError(f"{op}: weight must not be empty, received weight of shape {weight.shape}")
 
 
 def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, out: Array | None = None) -> Array:

@@ -9,7 +9,7 @@
 #define FC_WINDOWS_BUNCH (1 << 16) /* elements worth a task */
 #define FC_WINDOWS_COLUMNS 4096    /* inputs of a row at a time */
 #define FC_WINDOWS_WIDTH 2048      /* results of a line at a time */
-#define FC_WINDOWS_CHUNK 64        /* rows that are summed one by one; then sums of chunks: this keeps the error low */
+#define FC_WINDOWS_LEVELS 2        /* of sums of rows, see reduce_some */
 
 typedef struct {
     int64_t from[FC_DIMS], to[FC_DIMS]; /* sizes of what is read and written */
@@ -85,7 +85,7 @@ static const char *FN(windows_prepare)(fc_plan *plan)
         return "fewer parts than no memory holds";
     plan->stages = s->parts > 1 ? 2 : 1;
     plan->workspace = s->parts > 1 ? s->lines * s->to[2] * s->parts * (int64_t)sizeof(FN(best)) : 0;
-    plan->scratch = FC_SCRATCH_HEAD + (5 * FC_WINDOWS_COLUMNS + 4 * VL) * (int64_t)sizeof(real) +
+    plan->scratch = FC_SCRATCH_HEAD + (FC_WINDOWS_LEVELS + 4) * (FC_WINDOWS_COLUMNS + VL) * (int64_t)sizeof(real) +
                     FC_WINDOWS_WIDTH * (int64_t)(sizeof(fc_window) + sizeof(FN(best)));
     return NULL;
 }
@@ -128,11 +128,12 @@ typedef struct {
     FN(best) *found;
     real *sizes;              /* of windows along W, that means are divided by: of the results, or of the columns read */
     int64_t column0, columns; /* these columns */
-    real *sum, *chunk, *row;  /* of columns */
+    real *sum, *level[FC_WINDOWS_LEVELS], *row; /* of columns */
     lane *at;                 /* the row in which a column's maximum is */
     int64_t o[2];             /* the line along D and H */
     fc_window over[2];        /* its windows there */
     int64_t row0, row1;       /* rows that this task takes: i*over[1].count + j is row j of slice i */
+    int64_t i, j;             /* the next one to be read */
     const real *x;            /* the first input */
     ptrdiff_t step[2], stride;
     int64_t index, index_step[2]; /* of the first input in the plane */
@@ -152,10 +153,11 @@ static void FN(line_init)(const fc_plan *plan, const fc_call *call, int64_t firs
     l->found = (FN(best) *)(void *)(scratch + FC_SCRATCH_HEAD);
     l->windows = (fc_window *)(l->found + FC_WINDOWS_WIDTH);
     l->sum = (real *)(l->windows + FC_WINDOWS_WIDTH);
-    l->chunk = l->sum + FC_WINDOWS_COLUMNS + VL;
-    l->row = l->chunk + FC_WINDOWS_COLUMNS + VL;
+    for (int k = 0; k < FC_WINDOWS_LEVELS; k++)
+        l->level[k] = l->sum + (k + 1) * (FC_WINDOWS_COLUMNS + VL);
+    l->row = l->sum + (FC_WINDOWS_LEVELS + 1) * (FC_WINDOWS_COLUMNS + VL);
     l->sizes = l->row + FC_WINDOWS_COLUMNS + VL;
-    l->at = (lane *)(l->sizes + FC_WINDOWS_COLUMNS);
+    l->at = (lane *)(l->sizes + FC_WINDOWS_COLUMNS + VL);
     l->o[0] = l->o[1] = l->column0 = l->divisor_of[0] = -1;
     for (int64_t k = 0; k < l->width; k++) {
         l->windows[k] = FN(window_at)(p, 2, first + k);
@@ -188,10 +190,21 @@ static void FN(line_turn)(FN(line) *l, const fc_call *call, int64_t line, int64_
     l->index_step[1] = over[1].step * s->from[2];
 }
 
-/* Row j of slice i, from column c on; in l->row if it cannot be read where it is. */
-static const real *FN(line_row)(FN(line) *l, int64_t i, int64_t j, int64_t c, int64_t n)
+/* The next row, columns c .. c+n; in l->row if it cannot be read where it is. */
+static const real *FN(line_row)(FN(line) *l, int64_t c, int64_t n)
 {
+    int64_t i = l->i, j = l->j;
+    if (++l->j == l->over[1].count) {
+        l->j = 0;
+        l->i++;
+    }
     const real *x = l->x + i * l->step[0] + j * l->step[1] + c * l->stride;
+    if (l->stride == 1 && l->p->op != FC_AVG_POOL_GRAD)
+        return x;
+    if (l->stride == 0)
+        FN(fill_run)(l->row, *x, n);
+    else
+        FN(copy_run)(l->row, x, l->stride, n);
     if (l->p->op == FC_AVG_POOL_GRAD) {
         int64_t od = l->over[0].first + i, oh = l->over[1].first + j;
         if (l->divisor_of[0] != od || l->divisor_of[1] != oh) {
@@ -199,13 +212,8 @@ static const real *FN(line_row)(FN(line) *l, int64_t i, int64_t j, int64_t c, in
             l->divisor_of[1] = oh;
             l->divisor = FN(line_divisor)(l->p, od, oh);
         }
-        FN(copy_run)(l->row, x, l->stride, n);
         FN(put_means)(l->row, l->row, l->sizes, l->divisor, n);
-        return l->row;
     }
-    if (l->stride == 1)
-        return x;
-    FN(copy_run)(l->row, x, l->stride, n);
     return l->row;
 }
 
@@ -232,25 +240,26 @@ static inline void FN(reduce_row)(const FN(line) *l, const real *x, int64_t n, i
     }
 }
 
+/* Rows r .. end reduced into `to`. Sums are made of sums of 64 rows, or of such sums: this keeps the error low. */
+static void FN(reduce_some)(FN(line) *l, int64_t c, int64_t n, int64_t r, int64_t end, int level, real *to)
+{
+    int64_t rows = (int64_t)1 << (6 * level);
+    for (int start = 1; r < end; r += rows, start = 0) {
+        if (level)
+            FN(reduce_some)(l, c, n, r, fc_min(end, r + rows), level - 1, l->level[level - 1]);
+        FN(reduce_row)(l, level ? l->level[level - 1] : FN(line_row)(l, c, n), n, r - l->row0, start, to);
+    }
+}
+
 /* The rows of the line reduced to one, columns c .. c+n. Numbers in l->at count from row0. */
 static const real *FN(reduce_rows)(FN(line) *l, int64_t c, int64_t n)
 {
-    int64_t height = l->over[1].count, i = l->row0 / height, j = l->row0 % height;
-    if (l->row1 - l->row0 == 1)
-        return FN(line_row)(l, i, j, c, n);
-    int64_t chunk = l->kind == FC_SUM ? FC_WINDOWS_CHUNK : l->row1 - l->row0;
-    for (int64_t r0 = l->row0; r0 < l->row1; r0 += chunk) {
-        real *to = r0 == l->row0 ? l->sum : l->chunk;
-        for (int64_t r = r0; r < fc_min(l->row1, r0 + chunk); r++) {
-            FN(reduce_row)(l, FN(line_row)(l, i, j, c, n), n, r - l->row0, r == r0, to);
-            if (++j == height) {
-                j = 0;
-                i++;
-            }
-        }
-        if (to == l->chunk)
-            FN(reduce_row)(l, l->chunk, n, 0, 0, l->sum);
-    }
+    int64_t rows = l->row1 - l->row0;
+    l->i = l->row0 / l->over[1].count;
+    l->j = l->row0 % l->over[1].count;
+    if (rows == 1)
+        return FN(line_row)(l, c, n);
+    FN(reduce_some)(l, c, n, l->row0, l->row1, l->kind != FC_SUM || rows <= 64 ? 0 : rows <= 4096 ? 1 : FC_WINDOWS_LEVELS, l->sum);
     return l->sum;
 }
 
@@ -303,7 +312,7 @@ static void FN(column_sizes)(FN(line) *l, int64_t c, int64_t n)
 static void FN(reduce_line)(FN(line) *l)
 {
     int direct = l->row1 - l->row0 == 1 && l->stride == 1 && l->p->op != FC_AVG_POOL_GRAD;
-    int64_t most = direct ? INT64_MAX : FC_WINDOWS_COLUMNS;
+    int64_t most = direct ? INT64_MAX / 2 : FC_WINDOWS_COLUMNS;
     for (int64_t k = 0; k < l->width; k++)
         l->found[k] = (FN(best)){0, -1};
     for (int64_t k = 0, next; k < l->width && l->row0 < l->row1; k = next) {
@@ -315,8 +324,9 @@ static void FN(reduce_line)(FN(line) *l)
             from = lo;
             to = hi;
         }
-        for (int64_t c = from, n; c < to; c += n) {
-            n = fc_min(most, to - c);
+        int sparse = next == k + 1 && l->windows[k].step > most; /* then element by element */
+        for (int64_t c = from; c < to; c += sparse ? l->windows[k].step : most) {
+            int64_t n = sparse ? 1 : fc_min(most, to - c);
             FN(column_sizes)(l, c, n);
             const real *x = FN(reduce_rows)(l, c, n);
             for (int64_t i = k; i < next; i++)
@@ -398,12 +408,14 @@ static void FN(join_parts)(FN(line) *l, const fc_call *call, int64_t line)
     for (l->first = 0; l->first < s->to[2]; l->first++) {
         const FN(best) *parts = (const FN(best) *)(const void *)call->workspace + (line * s->to[2] + l->first) * s->parts;
         l->found[0] = parts[0];
+        double sum = (double)parts[0].value;
         for (int64_t i = 1; i < s->parts; i++) {
-            if (l->kind == FC_SUM)
-                l->found[0].value += parts[i].value;
-            else if (parts[i].index >= 0)
+            sum += (double)parts[i].value;
+            if (parts[i].index >= 0)
                 FN(take_better)(&l->found[0], parts[i].value, parts[i].index);
         }
+        if (l->kind == FC_SUM)
+            l->found[0].value = (real)sum;
         l->sizes[0] = l->p->op == FC_AVG_POOL ? FN(width_divisor)(l->p, l->first) : 1;
         FN(line_put)(l, call, line);
     }

@@ -2,7 +2,10 @@
  *
  * x lies in a split panel as for the forward pass, gy in a flat run of the same pitch with zeros in the gaps between rows:
  * then gw[k][c][t] is one dot product of two flat runs, tap after tap. A task is some groups; boxes of the images follow one
- * another, in slices that are stages, each adding to gw. */
+ * another, in slices that are stages, each adding to gw.
+ *
+ * A gap's zero times an infinity or NaN of x is NaN in a tap that never reads it: where a box's sums are not finite, they are
+ * taken again row by row, without gaps. */
 
 typedef struct {
     fc_blocks blocks;
@@ -33,7 +36,8 @@ static const char *FN(dwgrad_prepare)(fc_plan *plan)
     s->bunches = fc_ceil_div(p->groups, s->bunch);
     s->slices = fc_min(s->boxes, (int64_t)(group_work * (double)s->bunch / (FC_TASK_WORK / 4)) + 1);
     plan->stages = s->slices;
-    plan->scratch = FC_SCRATCH_HEAD + (s->panel + s->flat) * (int64_t)sizeof(real) + s->taps * (int64_t)sizeof(ptrdiff_t);
+    plan->scratch = FC_SCRATCH_HEAD + (s->panel + s->flat + FN(aligned)(s->taps)) * (int64_t)sizeof(real) +
+                    s->taps * (int64_t)sizeof(ptrdiff_t);
     return NULL;
 }
 
@@ -45,8 +49,16 @@ static ptrdiff_t FN(dwgrad_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t s
     return mode == FC_PACK ? 0 : s->bunches;
 }
 
+static int FN(all_finite)(const real *v, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(v[i] - v[i] == 0))
+            return 0;
+    return 1;
+}
+
 static void FN(dwgrad_box)(const fc_corr *c, const fc_box *box, const fc_panel *panel, const fc_array *gy, int64_t g,
-                           const real *inputs, const ptrdiff_t *tap_at, real *flat, real *gw, ptrdiff_t gw_row)
+                           const real *inputs, const ptrdiff_t *tap_at, real *flat, real *sum, real *gw, ptrdiff_t gw_row)
 {
     int64_t n = FN(flat_of)(panel, box->j), taps = panel->channels * c->taps;
     for (int64_t k = 0; k < c->rows; k++) {
@@ -60,8 +72,16 @@ static void FN(dwgrad_box)(const fc_corr *c, const fc_box *box, const fc_panel *
                 if (h + 1 < box->j[1])
                     FN(fill_run)(flat + h * panel->row + box->j[2], 0, panel->row - box->j[2]);
             }
-            FN(dot_taps)(flat, inputs + d * fc_panel_step(&panel->axis[0]) * panel->slice, tap_at, taps, n,
-                         gw + k * gw_row);
+            const real *slice = inputs + d * fc_panel_step(&panel->axis[0]) * panel->slice;
+            FN(fill_run)(sum, 0, taps);
+            FN(dot_taps)(flat, slice, tap_at, taps, n, sum);
+            if (!FN(all_finite)(sum, taps)) {
+                FN(fill_run)(sum, 0, taps);
+                for (int64_t h = 0; h < box->j[1]; h++)
+                    FN(dot_taps)(flat + h * panel->row, slice + h * panel->row, tap_at, taps, box->j[2], sum);
+            }
+            for (int64_t t = 0; t < taps; t++)
+                gw[k * gw_row + t] += sum[t];
         }
     }
 }
@@ -71,8 +91,8 @@ static void FN(dwgrad_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, 
     const fc_problem *p = &plan->problem;
     const FN(dwgrad_state) *s = (const void *)plan->state;
     fc_corr c = fc_corr_of(p, 0);
-    real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *flat = inputs + s->panel;
-    ptrdiff_t *tap_at = (ptrdiff_t *)(flat + s->flat);
+    real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *flat = inputs + s->panel, *sum = flat + s->flat;
+    ptrdiff_t *tap_at = (ptrdiff_t *)(sum + FN(aligned)(s->taps));
     const fc_array *gw = &call->array[3];
     int64_t b0 = FN(even_start)(s->boxes, s->slices, stage), b1 = FN(even_start)(s->boxes, s->slices, stage + 1);
     for (int64_t g = task * s->bunch; g < fc_min(p->groups, (task + 1) * s->bunch); g++) {
@@ -84,7 +104,7 @@ static void FN(dwgrad_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, 
             fc_panel panel = fc_panel_of(&c, box.j0, box.j, c.reds, 1);
             fc_tap_table(&panel, &c, c.reds, tap_at);
             FN(panel_fill)(&panel, &c, &call->array[0], box.n0, 1, g * c.reds, 0, inputs);
-            FN(dwgrad_box)(&c, &box, &panel, &call->array[1], g, inputs, tap_at, flat, to, gw->stride[0]);
+            FN(dwgrad_box)(&c, &box, &panel, &call->array[1], g, inputs, tap_at, flat, sum, to, gw->stride[0]);
         }
     }
 }

@@ -107,23 +107,25 @@ static inline void FN(take_better)(FN(best) *best, real value, int64_t index)
         *best = (FN(best)){value, index};
 }
 
-#define FC_RUN_CHUNK (64 * 4) /* vectors that are summed one by one; then sums of chunks: this keeps the error low */
-
-/* Sum of x[0 .. n). */
+/* Sum of x[0 .. n). Sums of 64 vectors make sums of 64 of these, which make the total: this keeps the error low. */
 static __attribute__((noinline)) real FN(long_sum)(const real *x, int64_t n)
 {
     vec total = FN(zero)();
     for (int64_t i = 0; i < n;) {
-        int64_t end = fc_min(n, i + FC_RUN_CHUNK * VL);
-        vec sum[4] = {FN(zero)(), FN(zero)(), FN(zero)(), FN(zero)()};
-        for (; i + 4 * VL <= end; i += 4 * VL)
-            FC_UNROLL for (int j = 0; j < 4; j++) sum[j] += FN(load)(x + i + j * VL);
-        for (; i + VL <= end; i += VL)
-            sum[0] += FN(load)(x + i);
-        if (i < end)
-            sum[1] += FN(load_n)(x + i, end - i);
-        total += (sum[0] + sum[1]) + (sum[2] + sum[3]);
-        i = end;
+        vec block = FN(zero)();
+        for (int chunk = 0; chunk < 64 && i < n; chunk++) {
+            int64_t end = fc_min(n, i + 64 * 4 * VL);
+            vec sum[4] = {FN(zero)(), FN(zero)(), FN(zero)(), FN(zero)()};
+            for (; i + 4 * VL <= end; i += 4 * VL)
+                FC_UNROLL for (int j = 0; j < 4; j++) sum[j] += FN(load)(x + i + j * VL);
+            for (; i + VL <= end; i += VL)
+                sum[0] += FN(load)(x + i);
+            if (i < end)
+                sum[1] += FN(load_n)(x + i, end - i);
+            block += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+            i = end;
+        }
+        total += block;
     }
     return FN(sum)(total);
 }

@@ -113,7 +113,7 @@ except ValueError as error:  # an algorithm asked for by name may decline
         ("fc.avg_pool2d(x, 3, 2, 1)", 16),
         ("fc.adaptive_avg_pool2d(x, 7)", 16),
         ("fc.adaptive_max_pool2d(x, 7)", 16),
-        ("fc.avg_pool2d_backward(x[:, :, ::2, ::2], x.shape, 3, 2, 1)", 16),
+        ("fc.avg_pool2d_backward(x[:, :, ::2, ::2], x.shape, 3, 2, 1)", 32),
         ("fc.conv_transpose2d(x[:, :, ::4, ::4], w, stride=4)", 40),
         ("fc.linear(x.reshape(64, -1), v)", 16),
         ("fc.unfold(x[:, :8], 3, padding=1)", 16),

@@ -1,0 +1,378 @@
+"""Max pooling, sliding and adaptive, and unpooling: values, indices and gradients, the same as the reference's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import DTYPES, ISAS, LAYOUTS, THREADS, USABLE_ISAS, Array, assert_same, dot, whole
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from windows import ADAPTIVE, DILATED, SLIDING, Window, adaptive_id, function, windows
+
+import fastconv as fc
+from fastconv import plan, reference
+from fastconv._config import isa_limit
+from fastconv.functional import _pool
+
+SMALL = [w for w in SLIDING + DILATED if np.prod(w.shape) < 10_000]
+SPECIAL = ("nan", "-inf", "inf", "all -inf", "all nan", "zeros")
+
+
+def special(x: Array, kind: str) -> Array:
+    """The input with values that are not like others in some places."""
+    rng = np.random.default_rng(5)
+    x = x.copy()
+    if kind.startswith("all"):
+        x[...] = float(kind[4:])
+    elif kind == "zeros":
+        x[...] = np.where(rng.random(x.shape) < 0.5, 0.0, -0.0)
+    else:
+        x[rng.random(x.shape) < (0.7 if kind == "-inf" else 0.2)] = float(kind)
+    return x
+
+
+@pytest.fixture
+def only_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the algorithm for any windows do what sliding windows have a faster one for."""
+    def choose(problem: Any, op: int, dtype: Any, flags: int, divisor: float) -> Any:
+        return plan.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
+
+    monkeypatch.setattr(_pool, "_choose", choose)
+    plan.clear()
+    yield
+    plan.clear()
+
+
+@lru_cache(maxsize=200)
+def expected(window: Window, dtype: Any, kind: str = "") -> tuple[Array, Array, Array]:
+    """Input, maxima and indices."""
+    x = window.input(dtype)
+    x = special(x, kind) if kind else x
+    y, at = function(reference, "max_pool", window)(x, window.kernel, **window.options, return_indices=True)
+    return x, y, at
+
+
+def assert_maxima(window: Window, dtype: Any, kind: str = "") -> None:
+    x, y, at = expected(window, dtype, kind)
+    pool = function(fc, "max_pool", window)
+    got, got_at = pool(x, window.kernel, **window.options, return_indices=True)
+    assert_same(got, y, share=0)
+    assert_same(got_at, at, share=0)
+    assert_same(pool(x, window.kernel, **window.options), y, share=0)
+
+
+# ---------------------------------------------------------------------------------------------------- forward
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("window", SLIDING + DILATED, ids=str)
+def test_maxima_are_the_references(window: Window, dtype: Any, isa: str) -> None:
+    with isa_limit(isa):
+        assert_maxima(window, dtype)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", SPECIAL)
+@pytest.mark.parametrize("window", SMALL[::2], ids=str)
+def test_nan_and_infinity(window: Window, kind: str, isa: str) -> None:
+    """Of NaNs the last, of equal values the first, and never an index in the padding."""
+    with isa_limit(isa):
+        assert_maxima(window, np.float32, kind)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["", "nan", "-inf"])
+@pytest.mark.parametrize("window", SMALL[1::2], ids=str)
+def test_the_algorithm_for_any_windows(window: Window, kind: str, dtype: Any, isa: str, only_windows: None) -> None:
+    with isa_limit(isa):
+        assert_maxima(window, dtype, kind)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["", "nan", "all -inf"])
+@pytest.mark.parametrize("case", ADAPTIVE, ids=adaptive_id)
+def test_adaptive_maxima_are_the_references(case: Any, kind: str, dtype: Any, isa: str) -> None:
+    shape, size = case
+    n = len(shape) - 1 if shape == (9, 5, 6) else len(shape) - 2
+    x = whole(np.random.default_rng(0), *shape, dtype=dtype, most=9)
+    x = special(x, kind) if kind else x
+    y, at = adaptive_reference(case, n, dtype, kind)
+    with isa_limit(isa):
+        pool = function(fc, "adaptive_max_pool", n)
+        got, got_at = pool(x, size, return_indices=True)
+        assert_same(got, y, share=0)
+        assert_same(got_at, at, share=0)
+        assert_same(pool(x, size), y, share=0)
+
+
+@lru_cache(maxsize=300)
+def adaptive_reference(case: Any, n: int, dtype: Any, kind: str) -> Any:
+    x = whole(np.random.default_rng(0), *case[0], dtype=dtype, most=9)
+    return function(reference, "adaptive_max_pool", n)(special(x, kind) if kind else x, case[1], return_indices=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(window=windows(), dtype=st.sampled_from([np.float16, *DTYPES]), isa=st.sampled_from(USABLE_ISAS), kind=st.sampled_from(["", *SPECIAL]))
+def test_any_window(window: Window, dtype: Any, isa: str, kind: str) -> None:
+    with isa_limit(isa):
+        assert_maxima(window, dtype, kind)
+
+
+# ---------------------------------------------------------------------------------------------------- backward
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("window", (SLIDING + DILATED)[::2], ids=str)
+def test_gradients_go_to_the_maxima(window: Window, dtype: Any, isa: str) -> None:
+    x, _, at = expected(window, dtype)
+    gy = window.grad(dtype)
+    with isa_limit(isa):
+        gx = function(fc, "max_pool", window, True)(gy, at, x.shape)
+    assert_same(gx, function(reference, "max_pool", window, True)(gy, at, x.shape), share=0)
+    # Adjoint to the selection of the maxima, to the last bit.
+    chosen = np.take_along_axis(x.reshape(-1, np.prod(x.shape[-window.axes :])), at.reshape(-1, np.prod(at.shape[-window.axes :])), 1)
+    assert dot(gy.ravel(), chosen.ravel()) == dot(gx, x)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_adaptive_gradients_go_to_the_maxima(isa: str) -> None:
+    x = whole(np.random.default_rng(0), 2, 3, 13, 9, most=9)
+    _, at = reference.adaptive_max_pool2d(x, (5, 4), return_indices=True)
+    gy = whole(np.random.default_rng(1), *at.shape)
+    with isa_limit(isa):
+        got = fc.adaptive_max_pool2d_backward(gy, at, x.shape)
+    assert_same(got, reference.adaptive_max_pool2d_backward(gy, at, x.shape), share=0.1)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
+@pytest.mark.parametrize("window", [w for w in SLIDING if w.padding == 0][::2], ids=str)
+def test_unpooling(window: Window, dtype: Any, isa: str) -> None:
+    """Of several values for one place the last stays; the gradient reads the places."""
+    x, y, at = expected(window, np.float32)
+    y = y.astype(dtype)
+    size = x.shape[-window.axes :]
+    arguments = (at, window.kernel, window.stride, 0)
+    try:
+        want = function(reference, "max_unpool", window)(y, *arguments, size)
+    except ValueError:
+        size = None  # farther than a stride from the usual size: then the usual one, where the indices fit into it
+        try:
+            want = function(reference, "max_unpool", window)(y, *arguments)
+        except ValueError:
+            with pytest.raises(ValueError, match="indices"):
+                function(fc, "max_unpool", window)(y, *arguments)
+            return
+    with isa_limit(isa):
+        got = function(fc, "max_unpool", window)(y, *arguments, size)
+        assert_same(got, want, share=0)
+        gy = whole(np.random.default_rng(2), *want.shape, dtype=dtype)
+        back = function(fc, "max_unpool", window, True)(gy, at)
+    assert_same(back, function(reference, "max_unpool", window, True)(gy, at))
+
+
+def test_unpooling_to_a_wanted_size() -> None:
+    x = np.arange(30.0).reshape(1, 5, 6)
+    y, at = fc.max_pool2d(x, 2, return_indices=True)
+    usual = fc.max_unpool2d(y, np.zeros_like(at), 2)
+    assert usual.shape == (1, 4, 6)
+    assert usual[0, 0, 0] == y[0, -1, -1]
+    assert np.count_nonzero(usual) == 1
+    for wanted in ((5, 7), (3, 5), (1, 1, 5, 7)):
+        assert fc.max_unpool2d(y[None], at[None] * 0, 2, output_size=wanted).shape[2:] == wanted[-2:]
+    for wanted in ((6, 6), (4, 4), (4,), (1, 4, 6)):
+        with pytest.raises(ValueError, match="max_unpool2d: output_size must have 2 entries, each less than a stride"):
+            fc.max_unpool2d(y, at * 0, 2, output_size=wanted)
+    with pytest.raises(ValueError, match="max_unpool2d: the result must not be empty"):
+        fc.max_unpool2d(y, at * 0, 1, 1, padding=1)
+
+
+# ---------------------------------------------------------------------------------------------------- indices
+
+_GOOD = np.zeros((1, 2, 2, 3), np.int64)
+
+
+def _with(value: Any, dtype: Any = np.int64) -> Array:
+    indices = _GOOD.astype(dtype)
+    indices[0, 1, 1, 2] = value
+    return indices
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    "indices",
+    [_with(-1), _with(24), _with(-(2**63)), _with(2**63 - 1), _with(2**32), _with(-5, np.int8), _with(24, np.uint16), _with(2**63 + 7, np.uint64)],
+    ids=lambda a: f"{a[0, 1, 1, 2]}-{a.dtype}",
+)
+@pytest.mark.parametrize("name", ["max_pool2d_backward", "adaptive_max_pool2d_backward", "max_unpool2d", "max_unpool2d_backward"])
+def test_indices_outside_the_plane_are_refused(name: str, indices: Array, isa: str) -> None:
+    values = np.ones((1, 2, 2, 3), np.float32)
+    call = {
+        "max_pool2d_backward": lambda: fc.max_pool2d_backward(values, indices, (1, 2, 4, 6)),
+        "adaptive_max_pool2d_backward": lambda: fc.adaptive_max_pool2d_backward(values, indices, (1, 2, 4, 6)),
+        "max_unpool2d": lambda: fc.max_unpool2d(values, indices, 2),
+        "max_unpool2d_backward": lambda: fc.max_unpool2d_backward(np.ones((1, 2, 4, 6), np.float32), indices),
+    }[name]
+    value = indices[0, 1, 1, 2]
+    message = rf"{name}: indices must lie in the plane \(4, 6\), from 0 to 23, received {value} at \(0, 1, 1, 2\)"
+    with isa_limit(isa), pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64, ">i8"])
+def test_indices_of_any_integer_type(dtype: Any) -> None:
+    x = whole(np.random.default_rng(0), 2, 3, 8, 9)
+    y, at = fc.max_pool2d(x, 3, 2, return_indices=True)
+    plain = fc.max_pool2d_backward(y, at, x.shape)
+    assert_same(fc.max_pool2d_backward(y, at.astype(dtype), x.shape), plain, share=0.1)
+    assert_same(fc.max_pool2d_backward(y.tolist(), at.tolist(), list(x.shape)), plain.astype(np.float64), share=0.1)
+
+
+def test_indices_that_are_no_indices() -> None:
+    y = np.ones((1, 1, 2, 2), np.float32)
+    for wrong in (y, y.astype(bool), [[[["0"] * 2] * 2]], y.astype(complex)):
+        with pytest.raises(TypeError, match="max_pool2d_backward: indices must hold integers"):
+            fc.max_pool2d_backward(y, wrong, (1, 1, 4, 4))
+    with pytest.raises(ValueError, match=r"indices must have the shape of grad_output, \(1, 1, 2, 2\)"):
+        fc.max_pool2d_backward(y, np.zeros((1, 1, 2, 3), int), (1, 1, 4, 4))
+    at = np.zeros(y.shape, int)
+    for shape in ((1, 1, 4), (1, 2, 4, 4), (2, 1, 4, 4), (1, 4, 4), (1, 1, 0, 4)):
+        with pytest.raises(ValueError, match="input_shape"):
+            fc.max_pool2d_backward(y, at, shape)
+
+
+# ---------------------------------------------------------------------------------------------------- arrays
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("window", [Window((3, 4, 9, 11), 3, 2, 1), Window((3, 4, 6, 7), (6, 7)), Window((2, 3, 80, 90), 70, 5)], ids=str)
+def test_any_layout(window: Window, layout: str, isa: str) -> None:
+    x, y, at = expected(window, np.float32)
+    gy = window.grad(np.float32)
+    lay = LAYOUTS[layout]
+    with isa_limit(isa):
+        laid = lay(x)
+        got, got_at = fc.max_pool2d(laid, window.kernel, **window.options, return_indices=True)
+        assert_same(got, y)
+        assert_same(got_at, at, share=0)
+        np.testing.assert_array_equal(laid, x)
+        assert_same(fc.adaptive_max_pool2d(lay(x), (2, 3)), reference.adaptive_max_pool2d(x, (2, 3)))
+        indices = at.T.copy().T if layout == "inside" else at[:, ::-1][:, ::-1] if layout == "read-only" else lay(at) if layout != "stepped" else at
+        assert_same(fc.max_pool2d_backward(lay(gy), indices, x.shape), fc.max_pool2d_backward(gy, at, x.shape), share=0)
+        size = x.shape[2:]
+        back = whole(np.random.default_rng(3), *x.shape)
+        assert_same(fc.max_unpool2d_backward(lay(back), indices), reference.max_unpool2d_backward(back, at))
+        if window.kernel == (6, 7):
+            assert_same(fc.max_unpool2d(lay(y), indices, window.kernel), reference.max_unpool2d(y, at, window.kernel, None, 0, size), share=0)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (3,), (2, 3), (0, 1, 2, 3)], ids=str)
+@pytest.mark.parametrize("kernel", [3, (9, 10), 7])
+def test_broadcast_views(kernel: Any, axes: tuple[int, ...], isa: str) -> None:
+    shape = (2, 3, 9, 10)
+    few = whole(np.random.default_rng(0), *[1 if i in axes else s for i, s in enumerate(shape)], most=9)
+    x = np.broadcast_to(few, shape)
+    with isa_limit(isa):
+        got, at = fc.max_pool2d(x, kernel, 1, return_indices=True)
+        want, want_at = reference.max_pool2d(np.ascontiguousarray(x), kernel, 1, return_indices=True)
+        assert_same(got, want)
+        assert_same(at, want_at, share=0)
+        gy = np.broadcast_to(np.float32(2), got.shape)
+        assert_same(fc.max_pool2d_backward(gy, at, shape), reference.max_pool2d_backward(np.ascontiguousarray(gy), at, shape), share=0)
+
+
+def test_views_of_more_elements_than_int32_counts() -> None:
+    x = np.broadcast_to(np.float32(3), (1, 1, 50_000, 50_000))
+    y, at = fc.max_pool2d(x, 1000, 1000, return_indices=True)
+    assert (y == 3).all()
+    rows = np.arange(0, 50_000, 1000)
+    np.testing.assert_array_equal(at[0, 0], rows[:, None] * 50_000 + rows)
+    x = np.broadcast_to(np.array([1.0, 2, 5], np.float32)[:, None], (1, 1, 3, 2**30))
+    y, at = fc.max_pool2d(x, (3, 1), (1, 2**29), return_indices=True)
+    assert y.ravel().tolist() == [5, 5]
+    assert at.ravel().tolist() == [2**31, 2**31 + 2**29]
+    y, at = fc.max_pool2d(x[:, :, :, : 2**20], 1, 2**18, return_indices=True)
+    assert y.shape == (1, 1, 1, 4)
+    x = np.broadcast_to(np.float32(7), (1, 1, 2**32 + 5))
+    y, at = fc.max_pool1d(x, 2, 2**30, dilation=2**31, return_indices=True)
+    assert at.ravel().tolist() == [0, 2**30, 2**31]
+    y, at = fc.adaptive_max_pool1d(np.broadcast_to(np.float32(7), (1, 1, 2**24 + 5)), 3, return_indices=True)
+    assert at.ravel().tolist() == [0, (2**24 + 5) // 3, 2 * (2**24 + 5) // 3]
+
+
+def test_a_window_of_several_parts() -> None:
+    """Longer than a task may take: found in parts, of rows and of columns, which are put together."""
+    for shape in ((1, 1, 3000, 2500), (1, 1, 2, 5_000_000)):
+        x = np.zeros(shape, np.float32)
+        places = [(x.size * k) // 7 + k for k in range(1, 7)]
+        x.ravel()[places] = 4
+        for transform in (lambda a: a, lambda a: a[:, :, ::-1][:, :, ::-1]):
+            y, at = fc.adaptive_max_pool2d(transform(x), 1, return_indices=True)
+            assert (y.item(), at.item()) == (4, places[0])
+        x.ravel()[[places[1], places[4]]] = np.nan
+        y, at = fc.adaptive_max_pool2d(x, 1, return_indices=True)
+        assert np.isnan(y.item())
+        assert at.item() == places[4]
+        wide = np.concatenate([x, x * 0 - 1], axis=-1)[..., : x.shape[-1]]  # the same elements, rows farther apart
+        y, at = fc.adaptive_max_pool2d(wide, 1, return_indices=True)
+        assert at.item() == places[4]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("window", [Window((1, 2, 300, 190), 3, 2, 1), Window((2, 5, 90, 100), 75, 1), Window((3, 4, 50, 60), (50, 60))], ids=str)
+def test_the_same_bits_at_any_number_of_threads(window: Window, isa: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(window.shape).astype(np.float32)
+    with isa_limit(isa):
+        found = []
+        for n in THREADS:
+            with fc.threads(n):
+                y, at = fc.max_pool2d(x, window.kernel, **window.options, return_indices=True)
+                gx = fc.max_pool2d_backward(y, at, x.shape)
+                found.append((y.tobytes(), at.tobytes(), gx.tobytes(), fc.adaptive_max_pool2d(x, 7).tobytes()))
+        assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_nothing_in_nothing_out(n: int) -> None:
+    x = np.zeros((0, 3, *[4] * n), np.float32)
+    y, at = function(fc, "max_pool", n)(x, 2, return_indices=True)
+    assert y.shape == at.shape == (0, 3, *[2] * n)
+    assert at.dtype == np.int64
+    assert function(fc, "max_pool", n, True)(y, at, x.shape).shape == x.shape
+    assert function(fc, "adaptive_max_pool", n)(x, 3).shape == (0, 3, *[3] * n)
+    assert function(fc, "max_unpool", n)(y, at, 2).shape == x.shape
+    assert function(fc, "max_unpool", n, True)(x, at).shape == y.shape
+
+
+def test_windows_and_sizes_that_cannot_be() -> None:
+    x = np.ones((1, 2, 6, 7), np.float32)
+    for options, rule in (
+        ({"kernel_size": 2, "padding": 2}, "no window may lie wholly in padding"),
+        ({"kernel_size": 9}, "the window must fit"),
+        ({"kernel_size": 2, "padding": "same"}, "padding must be ints or"),
+        ({"kernel_size": 2, "stride": 0}, "stride must be positive"),
+        ({"kernel_size": (2, 2, 2)}, "kernel_size must be an int or 2 ints"),
+    ):
+        with pytest.raises(ValueError, match=f"max_pool2d: .*{rule}"):
+            fc.max_pool2d(x, **options)
+    for size in (0, (2, 0), (2, 3, 4), (-1, 2)):
+        with pytest.raises(ValueError, match="adaptive_max_pool2d: output_size"):
+            fc.adaptive_max_pool2d(x, size)
+    for size in (2.0, "2", (2, True)):
+        with pytest.raises(TypeError, match="adaptive_max_pool2d: output_size"):
+            fc.adaptive_max_pool2d(x, size)
+    with pytest.raises(ValueError, match="adaptive_max_pool2d: input may be empty along its batch axis only"):
+        fc.adaptive_max_pool2d(x[:, :, :0], 2)
+    with pytest.raises(TypeError, match="max_pool2d: return_indices must be True or False"):
+        fc.max_pool2d(x, 2, return_indices=1)

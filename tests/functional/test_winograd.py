@@ -1,0 +1,127 @@
+"""Winograd's F(4x4, 3x3): its error bound, its shapes, and that nothing takes it unasked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from fastconv import reference
+from fastconv._config import ISAS, isa_limit
+
+USABLE = [name for name, usable in ISAS.items() if all(usable)]
+BOUND = {np.float32: 3e-5, np.float64: 6e-14}  # of the largest error, in units of the result's root mean square
+
+
+def problem(rng, n, groups, c, k, h, w):
+    x = rng.standard_normal((n, groups * c, h, w))
+    weight = rng.standard_normal((groups * k, c, 3, 3)) * np.sqrt(2 / (9 * c))  # He's scale
+    return x, weight, rng.standard_normal(groups * k)
+
+
+def relative(found, expected):
+    scale = np.sqrt((expected**2).mean())
+    assert scale > 0.01
+    return np.abs(found - expected).max() / scale
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("isa", USABLE)
+@pytest.mark.parametrize(
+    ("n", "groups", "c", "k", "h", "w", "padding"),
+    [
+        (1, 1, 1, 1, 3, 3, 0),
+        (1, 1, 3, 5, 4, 5, 1),
+        (2, 1, 17, 33, 13, 9, ((0, 2), (1, 0))),
+        (1, 2, 5, 16, 17, 31, 1),
+        (3, 1, 40, 70, 14, 14, 1),
+        (1, 1, 70, 64, 21, 67, "same"),
+        (1, 1, 2, 3, 130, 3, ((2, 2), (2, 2))),
+    ],
+)
+def test_forward_and_input_gradient_keep_the_bound(isa, dtype, n, groups, c, k, h, w, padding):
+    rng = np.random.default_rng(0)
+    x, weight, bias = problem(rng, n, groups, c, k, h, w)
+    expected = reference.conv2d(x, weight, bias, padding=padding, groups=groups)
+    gy = rng.standard_normal(expected.shape)
+    gx = reference.conv2d_backward(gy, x, weight, padding=padding, groups=groups)[0]
+    with isa_limit(isa):
+        arrays = [a.astype(dtype) for a in (x, weight, bias)]
+        y = fc.conv2d(*arrays, padding=padding, groups=groups, algorithm="winograd")
+        found, gw, gb = fc.conv2d_backward(
+            gy.astype(dtype), *arrays[:2], padding=padding, groups=groups, algorithm="winograd"
+        )
+    assert relative(y, expected) < BOUND[dtype]
+    assert relative(found, gx) < BOUND[dtype]
+    assert gw.shape == weight.shape
+    assert gb.shape == bias.shape
+
+
+def test_many_channels_keep_the_bound():
+    rng = np.random.default_rng(1)
+    x, weight, _ = problem(rng, 1, 1, 2048, 16, 12, 12)
+    expected = reference.conv2d(x, weight, padding=1)
+    y = fc.conv2d(x.astype(np.float32), weight.astype(np.float32), padding=1, algorithm="winograd")
+    assert relative(y, expected) < BOUND[np.float32]
+
+
+def test_an_outlier_keeps_the_normwise_bound():
+    """An outlier's tile loses what its size costs in round-off; in the norm of the result the bound still holds."""
+    rng = np.random.default_rng(2)
+    x, weight, _ = problem(rng, 1, 1, 64, 64, 28, 28)
+    x[0, 3, 11, 12] = 1e4
+    expected = reference.conv2d(x, weight, padding=1)
+    y = fc.conv2d(x.astype(np.float32), weight.astype(np.float32), padding=1, algorithm="winograd")
+    assert np.linalg.norm(y - expected) < 3e-5 * np.linalg.norm(expected)
+    assert np.abs(y - expected).max() < 3e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4, 7, 8])
+def test_same_bits_at_any_number_of_threads(threads):
+    rng = np.random.default_rng(3)
+    x, weight, bias = (a.astype(np.float32) for a in problem(rng, 2, 1, 48, 80, 40, 40))
+    with fc.threads(1):
+        one = fc.conv2d(x, weight, bias, padding=1, algorithm="winograd")
+    with fc.threads(threads):
+        many = fc.conv2d(x, weight, bias, padding=1, algorithm="winograd")
+    np.testing.assert_array_equal(one, many)
+
+
+def test_transposed_convolution_and_frozen_weights():
+    rng = np.random.default_rng(4)
+    x, weight = rng.standard_normal((2, 9, 11, 13)), rng.standard_normal((9, 20, 3, 3)) / 9
+    expected = reference.conv_transpose2d(x, weight, padding=1)
+    single = weight.astype(np.float32)
+    y = fc.conv_transpose2d(x.astype(np.float32), single, padding=1, algorithm="winograd")
+    assert relative(y, expected) < BOUND[np.float32]
+    frozen = fc.freeze_weight(single)
+    for _ in range(2):  # packs, then has packed
+        again = fc.conv_transpose2d(x.astype(np.float32), frozen, padding=1, algorithm="winograd")
+        np.testing.assert_array_equal(again, y)
+
+
+def test_strided_inputs_and_nan():
+    rng = np.random.default_rng(5)
+    x, weight, _ = (a.astype(np.float32) for a in problem(rng, 1, 1, 4, 6, 20, 20))
+    y = fc.conv2d(x, weight, padding=1, algorithm="winograd")
+    turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(fc.conv2d(turned, weight, padding=1, algorithm="winograd"), y)
+    flat = np.broadcast_to(np.float32(2), x.shape)
+    expected = fc.conv2d(np.full_like(x, 2), weight, padding=1, algorithm="winograd")
+    np.testing.assert_array_equal(fc.conv2d(flat, weight, padding=1, algorithm="winograd"), expected)
+    x[0, 1, 7, 7] = np.nan
+    assert np.isnan(fc.conv2d(x, weight, padding=1, algorithm="winograd")[0, :, 6:9, 6:9]).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"), [((4, 4, 5, 5), {}), ((4, 4, 3, 3), {"stride": 2}), ((4, 4, 3, 3), {"dilation": 2})]
+)
+def test_what_it_cannot_do_is_refused(shape, options):
+    with pytest.raises(ValueError, match=r"conv2d: .*winograd.* takes only 3x3 kernels with stride 1"):
+        fc.conv2d(np.ones((1, 4, 12, 12)), np.ones(shape), algorithm="winograd", **options)
+
+
+def test_nothing_takes_it_unasked():
+    x, weight = np.zeros((8, 64, 56, 56), np.float32), np.zeros((64, 64, 3, 3), np.float32)
+    assert fc.explain("conv2d", x, weight, padding=1).algorithm != "winograd"
+    assert fc.explain("conv2d", x, weight, padding=1, algorithm="winograd").algorithm == "winograd"
