@@ -1,7 +1,8 @@
-"""What importing fastconv costs over importing NumPy, in new interpreters: ``python benchmarks/import_time.py [ROUNDS]``.
+"""What importing fastconv costs over importing NumPy: ``python benchmarks/import_time.py [ROUNDS]``.
 
-The contract allows 30 ms and no new threads. Each round starts an interpreter that imports NumPy, then fastconv, and measures
-the second; the first rounds, in which files come from the disk, are not counted. The modules that take longest follow.
+The contract allows 30 ms and no new threads. Each round starts an interpreter that imports NumPy, then fastconv, and
+measures the second; the first rounds, in which files come from the disk, are not counted. The modules that take longest
+follow.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def slowest(count: int = 8) -> list[tuple[float, str]]:
 
 
 def _self_times(code: str) -> dict[str, float]:
-    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
+    )
     times = {}
     for line in done.stderr.splitlines():
         own, _, name = line.removeprefix("import time:").split("|")
@@ -58,7 +61,10 @@ def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     times, threads = measure(rounds)
     median = statistics.median(times)
-    print(f"import fastconv after NumPy, {rounds} rounds: median {median:.1f} ms, best {min(times):.1f} ms (limit {LIMIT:g} ms)")
+    print(
+        f"import fastconv after NumPy, {rounds} rounds: median {median:.1f} ms, best {min(times):.1f} ms, "
+        f"limit {LIMIT:g} ms"
+    )
     print(f"threads started: {threads}")
     for took, name in slowest():
         print(f"{took:8.2f} ms  {name}")

@@ -107,24 +107,31 @@ static inline void FN(take_better)(FN(best) *best, real value, int64_t index)
         *best = (FN(best)){value, index};
 }
 
-/* Sum of x[0 .. n). Sums of 64 vectors make sums of 64 of these, which make the total: this keeps the error low. */
+/* Sums of x[0 .. n), lane by lane; at most FC_SUM_CHUNK elements, so that a sum has few terms. */
+#define FC_SUM_CHUNK (64 * 4 * VL)
+static inline vec FN(chunk_sum)(const real *x, int64_t n)
+{
+    vec sum[4] = {FN(zero)(), FN(zero)(), FN(zero)(), FN(zero)()};
+    int64_t i = 0;
+    for (; i + 4 * VL <= n; i += 4 * VL)
+        FC_UNROLL for (int j = 0; j < 4; j++) sum[j] += FN(load)(x + i + j * VL);
+    for (; i + VL <= n; i += VL)
+        sum[0] += FN(load)(x + i);
+    if (i < n)
+        sum[1] += FN(load_n)(x + i, n - i);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* Sum of x[0 .. n): of chunks, and of blocks of 64 of them, which keeps the error low. */
 static __attribute__((noinline)) real FN(long_sum)(const real *x, int64_t n)
 {
+    if (n <= FC_SUM_CHUNK)
+        return FN(sum)(FN(chunk_sum)(x, n));
     vec total = FN(zero)();
-    for (int64_t i = 0; i < n;) {
+    for (int64_t i = 0; i < n; i += 64 * FC_SUM_CHUNK) {
         vec block = FN(zero)();
-        for (int chunk = 0; chunk < 64 && i < n; chunk++) {
-            int64_t end = fc_min(n, i + 64 * 4 * VL);
-            vec sum[4] = {FN(zero)(), FN(zero)(), FN(zero)(), FN(zero)()};
-            for (; i + 4 * VL <= end; i += 4 * VL)
-                FC_UNROLL for (int j = 0; j < 4; j++) sum[j] += FN(load)(x + i + j * VL);
-            for (; i + VL <= end; i += VL)
-                sum[0] += FN(load)(x + i);
-            if (i < end)
-                sum[1] += FN(load_n)(x + i, end - i);
-            block += (sum[0] + sum[1]) + (sum[2] + sum[3]);
-            i = end;
-        }
+        for (int64_t j = i; j < fc_min(n, i + 64 * FC_SUM_CHUNK); j += FC_SUM_CHUNK)
+            block += FN(chunk_sum)(x + j, fc_min(n - j, FC_SUM_CHUNK));
         total += block;
     }
     return FN(sum)(total);

@@ -1,8 +1,8 @@
 """The sweep of bad input: for every argument of every operator and layer, the ways in which it can be wrong.
 
-A kind of argument (a size per axis, padding, a flag, data, ...) is wrong in the same ways wherever it stands, so the ways are
-written once for each kind; what only one family of operators can get wrong is listed under its name. Each case says which
-exception is due, and what the message must hold: the argument's name, the value received, the rule.
+A kind of argument (a size per axis, padding, a flag, data, ...) is wrong in the same ways wherever it stands, so the
+ways are written once for each kind; what only one family of operators can get wrong is listed under its name. Each case
+says which exception is due, and what the message must hold: the argument's name, the value received, the rule.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from math import inf, nan
 from typing import Any
 
 import numpy as np
-
 from calls import Call, Layer, all_calls, all_layers
 
 SPATIAL = {1: (7,), 2: (6, 5), 3: (4, 5, 4)}
@@ -69,7 +68,7 @@ class Case:
         return backward(self.wrong.value)
 
 
-# ---------------------------------------------------------------------------------------------------- kinds of arguments
+# --------------------------------------------------------------------------------------------------- kinds of arguments
 
 TOO_BIG = (2**62, 2**63, 2**64 - 1, 10**30)
 BIG = r"below 2\*\*62"
@@ -85,8 +84,8 @@ class Opaque:
 def no_integers(optional: bool = False) -> Iterator[Wrong]:
     """Values that are no integer; None among them unless the argument may be None."""
     values = [
-        1.0, 1.5, nan, inf, True, False, np.True_, "1", "", b"1", 1j, Opaque(), {1: 1}, {1}, np.float32(2), np.float64(1.0),
-        np.array(2.0), np.array(True), np.datetime64("2020-01-01"), Fraction(2), range, slice(2),
+        1.0, 1.5, nan, inf, True, False, np.True_, "1", "", b"1", 1j, Opaque(), {1: 1}, {1}, np.float32(2),
+        np.float64(1.0), np.array(2.0), np.array(True), np.datetime64("2020-01-01"), Fraction(2), range, slice(2),
     ]  # fmt: skip
     for value in values if optional else [*values, None]:
         yield Wrong(value, TypeError, "integer")
@@ -168,7 +167,24 @@ def needs() -> Iterator[Wrong]:
 def no_floats(shape: tuple[int, ...], optional: bool = False) -> Iterator[Wrong]:
     """Arrays that do not hold float16, float32 or float64."""
     rule = "float16, float32 or float64"
-    kinds = ["i1", "i2", "i4", "i8", "u1", "u8", "?", "c8", "c16", "S3", "U3", "M8[s]", "m8[s]", "O", "V8", [("a", "f4"), ("b", "f4")]]
+    kinds = [
+        "i1",
+        "i2",
+        "i4",
+        "i8",
+        "u1",
+        "u8",
+        "?",
+        "c8",
+        "c16",
+        "S3",
+        "U3",
+        "M8[s]",
+        "m8[s]",
+        "O",
+        "V8",
+        [("a", "f4"), ("b", "f4")],
+    ]
     if np.dtype(np.longdouble).itemsize > 8:
         kinds += [np.longdouble, np.clongdouble]
     for kind in kinds:
@@ -214,11 +230,15 @@ def result_shape(operator: str) -> tuple[int, ...]:
 
 def other_shapes(right: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Shapes unlike the right one: each axis longer, shorter and empty, an axis more and fewer, none."""
-    found = [right[:i] + (size,) + right[i + 1 :] for i in range(len(right)) for size in (right[i] + 1, right[i] - 1, 0, 2**31)]
+    found = [
+        (*right[:i], size, *right[i + 1 :])
+        for i in range(len(right))
+        for size in (right[i] + 1, right[i] - 1, 0, 2**31)
+    ]
     return [shape for shape in (*found, (*right, 1), (1, *right), right[1:], ()) if shape != right]
 
 
-# ---------------------------------------------------------------------------------------------------- families
+# ------------------------------------------------------------------------------------------------------------- families
 
 
 GRADIENT = r"must have (the )?(shape|axes|batch and channels)|columns|rows|only the batch may be empty"
@@ -246,9 +266,9 @@ def input_shapes(call: Call) -> Iterator[Wrong]:
             yield Wrong(shape, ValueError, rule, "", "input_shape|grad_output")
     for i in range(len(right)):
         for size in (-1, -(2**63), 2**62, 2**63, 10**30):
-            yield Wrong(right[:i] + (size,) + right[i + 1 :], ValueError, "non-negative|positive|" + BIG)
+            yield Wrong((*right[:i], size, *right[i + 1 :]), ValueError, "non-negative|positive|" + BIG)
         for size in (1.0, True, "1", None):
-            yield Wrong(right[:i] + (size,) + right[i + 1 :], TypeError, "integer")
+            yield Wrong((*right[:i], size, *right[i + 1 :]), TypeError, "integer")
     for value in (None, 3, "abcd", 2.5, Opaque()):
         yield Wrong(value, TypeError, "sequence")
     if "kernel_size" in call.arguments:
@@ -268,7 +288,9 @@ def indices(call: Call) -> Iterator[Wrong]:
             bad[at] = place
             yield Wrong(bad, ValueError, rule, str(place))
     yield Wrong(np.full(right.shape, 2**64 - 1, np.uint64), ValueError, rule, "")
-    yield Wrong(np.full(right.shape, 127, np.int8) if plane <= 127 else np.full(right.shape, -1, np.int8), ValueError, rule, "")
+    yield Wrong(
+        np.full(right.shape, 127, np.int8) if plane <= 127 else np.full(right.shape, -1, np.int8), ValueError, rule, ""
+    )
     yield Wrong(np.full(right.shape, plane, np.int32), ValueError, rule, str(plane))
     for kind in ("f2", "f4", "f8", "?", "c8", "O", "U3", "S3", "M8[s]", "m8[s]", "V8"):
         bad = np.zeros(right.shape, kind)
@@ -278,7 +300,9 @@ def indices(call: Call) -> Iterator[Wrong]:
     yield Wrong([[0], [0, 1]], TypeError, "integer|array", "")
     for shape in other_shapes(right.shape):
         free = call.name.startswith("max_unpool") and call.name.endswith("_backward")
-        if max(shape, default=0) < 2**31 and not (free and _another_size(shape, right.shape, call.axes) or free and 0 in shape[-call.axes :]):
+        if max(shape, default=0) < 2**31 and not (
+            (free and _another_size(shape, right.shape, call.axes)) or (free and 0 in shape[-call.axes :])
+        ):
             yield Wrong(np.zeros(shape, np.int64), ValueError, "shape|axes|fit|differ|batch and channels", str(shape))
 
 
@@ -300,7 +324,7 @@ def convolution(call: Call) -> Iterator[tuple[str, Wrong]]:
         shown = f"groups={groups}"
         if groups != 4 or not transposed:
             yield "groups", Wrong(groups, ValueError, fits, shown)
-    empty = [w[:i] + (0,) + w[i + 1 :] for i in range(len(w))]
+    empty = [(*w[:i], 0, *w[i + 1 :]) for i in range(len(w))]
     yield from (("weight", wrong) for wrong in shapes(empty, "must not be empty"))
     ranks = [(4,) * rank for rank in (0, 1, 2, 3, 4, 5, 6) if rank != n + 2]
     yield from (("weight", wrong) for wrong in shapes(ranks, "must have the axes"))
@@ -353,7 +377,9 @@ def _outputs(call: Call) -> Iterator[tuple[str, Wrong]]:
 def _absurd(call: Call) -> Iterator[tuple[str, Wrong]]:
     """Results that no memory holds."""
     rule = "memory|cannot be (had|held)"
-    name, options = ("stride", (2**40, 2**57, 2**58)) if "transpose" in call.name else ("padding", (2**57, 2**58, 2**60))
+    name, options = (
+        ("stride", (2**40, 2**57, 2**58)) if "transpose" in call.name else ("padding", (2**57, 2**58, 2**60))
+    )
     for value in options:
         if value >= HUGE or call.axes > 1:
             yield name, Wrong(value, MemoryError, rule, "")
@@ -378,12 +404,20 @@ def windows(call: Call) -> Iterator[tuple[str, Wrong]]:
         shape = call.arguments["input"].shape
         yield from (("input", wrong) for wrong in shapes([(shape[0], 0, *shape[2:])], "at least one channel|empty"))
         for i in range(2, n + 2):
-            yield from (("input", wrong) for wrong in shapes([shape[:i] + (0,) + shape[i + 1 :]], "empty"))
+            yield from (("input", wrong) for wrong in shapes([(*shape[:i], 0, *shape[i + 1 :])], "empty"))
     if "padding" in call.arguments and "pool" in call.name:
         for value in (3, 4, 2**31, 2**57, 2**61, ((3, 0),) * n, ((0, 5),) * n):
             if call.name.endswith("_backward") and value == ((0, 5),) * n:
                 continue  # the result would have another size too
-            yield "padding", Wrong(value, ValueError, r"wholly in padding|shape of the forward result|below 2\*\*62|smaller than 2\*\*62", "")
+            yield (
+                "padding",
+                Wrong(
+                    value,
+                    ValueError,
+                    r"wholly in padding|shape of the forward result|below 2\*\*62|smaller than 2\*\*62",
+                    "",
+                ),
+            )
 
 
 def folding(call: Call) -> Iterator[tuple[str, Wrong]]:
@@ -411,7 +445,7 @@ def unpooling(call: Call) -> Iterator[tuple[str, Wrong]]:
         yield "output_size", Wrong(size, ValueError, less)
     yield "output_size", Wrong((*usual, 1), ValueError, "ints|entries|must")
     yield "output_size", Wrong((), ValueError, "ints|entries|must")
-    yield "output_size", Wrong(usual[1:] + (0,), ValueError, less + "|positive|empty")
+    yield "output_size", Wrong((*usual[1:], 0), ValueError, less + "|positive|empty")
     yield "output_size", Wrong((-1,) * n, ValueError, "positive|non-negative")
     for value in (1.0, "x", (1.0,) * n, (True,) * n, (None,) * n):
         yield "output_size", Wrong(value, TypeError, "integer|sequence")
@@ -511,7 +545,7 @@ def pointwise(call: Call) -> Iterator[tuple[str, Wrong]]:
         yield from (("input", wrong) for wrong in shapes([(), (2, 0)], "shape|class"))
 
 
-# ---------------------------------------------------------------------------------------------------- the table
+# ------------------------------------------------------------------------------------------------------------ the table
 
 
 def kind_of(call: Call | Layer, name: str) -> Iterator[Wrong]:
@@ -521,14 +555,20 @@ def kind_of(call: Call | Layer, name: str) -> Iterator[Wrong]:
     if name in ("stride", "kernel_size", "dilation"):
         return per_axis(n, 1, optional=name == "stride" and pool)
     if name == "output_size" and "adaptive" in call.name.lower():
-        return (w for w in per_axis(n, 1, optional=True) if not (isinstance(w.value, tuple) and None in w.value)
-                and not isinstance(w.value, np.ndarray | range))
+        return (
+            w
+            for w in per_axis(n, 1, optional=True)
+            if not (isinstance(w.value, tuple) and None in w.value) and not isinstance(w.value, np.ndarray | range)
+        )
     if name == "output_size" and call.name == "fold":
         return per_axis(n, 1)
     if name == "output_padding":
         return per_axis(n, 0)
     if name == "padding":
-        return padding(n, names="onv" in call.name and "ranspose" not in call.name or "unfold" in call.name or "fold" in call.name)
+        return padding(
+            n,
+            names=("onv" in call.name and "ranspose" not in call.name) or "unfold" in call.name or "fold" in call.name,
+        )
     if name in ("in_channels", "out_channels", "in_features", "out_features", "groups"):
         return number(1)
     if name in ("ceil_mode", "return_indices", "count_include_pad") or (name == "bias" and isinstance(call, Layer)):
@@ -556,7 +596,11 @@ def of_operator(call: Call) -> Iterator[tuple[str, Wrong]]:
         name = "input" if "input" in call.arguments else "grad_output"
         if not (backward and name == "grad_output"):
             yield from ((name, wrong) for wrong in wrong_rank(call.axes, unpool="unpool" in call.name))
-    if backward and call.name not in ("pad_backward", "fold_backward", "cross_entropy_backward") and "unpool" not in call.name:
+    if (
+        backward
+        and call.name not in ("pad_backward", "fold_backward", "cross_entropy_backward")
+        and "unpool" not in call.name
+    ):
         yield from (("grad_output", wrong) for wrong in gradients(call))
     if "input_shape" in call.arguments:
         yield from (("input_shape", wrong) for wrong in input_shapes(call))

@@ -34,9 +34,14 @@ def halved(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def all_calls(
-    spatial: dict[int, tuple[int, ...]], batch: int, channels: int, outputs: int, dtype: DTypeLike = np.float32, seed: int = 0
+    spatial: dict[int, tuple[int, ...]],
+    batch: int,
+    channels: int,
+    outputs: int,
+    dtype: DTypeLike = np.float32,
+    seed: int = 0,
 ) -> dict[str, Call]:
-    """A call of every operator on normal data; `spatial` gives the input's sizes for 1, 2 and 3 axes, at least 4 each."""
+    """A call of every operator on normal data; `spatial` gives sizes for 1, 2 and 3 axes, at least 4 each."""
     rng = np.random.default_rng(seed)
     found: dict[str, Call] = {}
 
@@ -123,19 +128,36 @@ class Layer:
         return getattr(nn, self.name)(**{**self.arguments, **changes})
 
 
-def all_layers(spatial: dict[int, tuple[int, ...]], batch: int, channels: int, outputs: int, seed: int = 0) -> dict[str, Layer]:
+def all_layers(
+    spatial: dict[int, tuple[int, ...]], batch: int, channels: int, outputs: int, seed: int = 0
+) -> dict[str, Layer]:
     """A use of every layer on normal float32 data."""
     rng = np.random.default_rng(seed)
     found: dict[str, Layer] = {}
     for n in DIMS:
         x = rng.standard_normal((batch, channels, *spatial[n])).astype(np.float32)
         window = {"kernel_size": 3, "stride": 2, "padding": 1}
-        weighted = {"in_channels": channels, "out_channels": outputs, **window, "dilation": 1, "groups": 2, "bias": True}
+        weighted = {
+            "in_channels": channels,
+            "out_channels": outputs,
+            **window,
+            "dilation": 1,
+            "groups": 2,
+            "bias": True,
+        }
         for name, operator, arguments in (
             (f"Conv{n}d", f"conv{n}d", {**weighted, "padding_mode": "zeros", "algorithm": "auto", "generator": 0}),
-            (f"ConvTranspose{n}d", f"conv_transpose{n}d", {**weighted, "output_padding": 1, "algorithm": "auto", "generator": 0}),
+            (
+                f"ConvTranspose{n}d",
+                f"conv_transpose{n}d",
+                {**weighted, "output_padding": 1, "algorithm": "auto", "generator": 0},
+            ),
             (f"MaxPool{n}d", f"max_pool{n}d", {**window, "dilation": 1, "return_indices": False, "ceil_mode": False}),
-            (f"AvgPool{n}d", f"avg_pool{n}d", {**window, "ceil_mode": False, "count_include_pad": True, "divisor_override": None}),
+            (
+                f"AvgPool{n}d",
+                f"avg_pool{n}d",
+                {**window, "ceil_mode": False, "count_include_pad": True, "divisor_override": None},
+            ),
             (f"AdaptiveAvgPool{n}d", f"adaptive_avg_pool{n}d", {"output_size": 3}),
             (f"AdaptiveMaxPool{n}d", f"adaptive_max_pool{n}d", {"output_size": 3, "return_indices": False}),
         ):

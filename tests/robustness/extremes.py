@@ -1,4 +1,4 @@
-"""Calls with sizes near the limits of 64 bits, to be run in a process of their own: ``python extremes.py FAMILY [SEED [COUNT]]``.
+"""Calls with sizes near the limits of 64 bits, for a process of its own: ``python extremes.py FAMILY [SEED [COUNT]]``.
 
 They are not all wrong: a stride of 2**61 has a right answer. What is asked is that each gives an answer or one of three
 exceptions. The name of a call is printed before it is made, so that a crash tells what crashed.
@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 import bad_calls
-import fastconv as fc
+import numpy as np
 from bad_calls import CALLS, zeros
 from calls import DIMS
+
+import fastconv as fc
 
 SIZES = (0, 1, 2, 3, 5, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 2**40, 2**61, 2**62 - 1)
 
@@ -35,7 +35,10 @@ def named() -> Iterator[tuple[str, Callable[[], Any]]]:
         for algorithm in ("auto", "direct", "im2col", "depthwise"):
             options = {**wide, "algorithm": algorithm}
             yield f"reach of 2**64, {outputs} {algorithm}", lambda w=w, o=options, x=x: fc.conv2d(x, w, **o)
-            yield f"its backward, {outputs} {algorithm}", lambda w=w, o=options, x=x, g=gy: fc.conv2d_backward(g, x, w, **o)
+            yield (
+                f"its backward, {outputs} {algorithm}",
+                lambda w=w, o=options, x=x, g=gy: fc.conv2d_backward(g, x, w, **o),
+            )
             options = {"padding": "same", "dilation": 2**32 - 1, "algorithm": algorithm}
             yield f"same, {outputs} {algorithm}", lambda w=w, o=options: fc.conv2d(ones(1, 1, 4, 4), w, **o)
             options = {"padding": ((2**31 - 1, 2**31),) * 2, "algorithm": algorithm}
@@ -58,11 +61,15 @@ def named() -> Iterator[tuple[str, Callable[[], Any]]]:
             )
             big = ones(1, 1, 2**30, 2**30)
             yield f"kernel of 2**60, {algorithm}", lambda a=algorithm, x=big: fc.conv2d(x, x, algorithm=a)
-            yield f"2**40 groups, {algorithm}", lambda a=algorithm: fc.conv1d(
-                ones(1, 2**40, 1), ones(2**40, 1, 1), groups=2**40, algorithm=a
+            yield (
+                f"2**40 groups, {algorithm}",
+                lambda a=algorithm: fc.conv1d(ones(1, 2**40, 1), ones(2**40, 1, 1), groups=2**40, algorithm=a),
             )
-            yield f"cube of 2**40, {algorithm}", lambda a=algorithm: fc.conv3d(
-                ones(1, 1, 1, 1, 1), ones(1, 1, 2, 2, 2), padding=((2**40, 0),) * 3, dilation=2**40, algorithm=a
+            yield (
+                f"cube of 2**40, {algorithm}",
+                lambda a=algorithm: fc.conv3d(
+                    ones(1, 1, 1, 1, 1), ones(1, 1, 2, 2, 2), padding=((2**40, 0),) * 3, dilation=2**40, algorithm=a
+                ),
             )
     for size in (2**31, 2**40, 2**61 - 1):
         yield f"1 of {size}", lambda s=size: fc.conv1d(ones(1, 1, s), ones(1, 1, 1), stride=s)
@@ -74,7 +81,10 @@ def named() -> Iterator[tuple[str, Callable[[], Any]]]:
             options = {"kernel_size": 2, "stride": reach, "padding": 1}
             yield f"{name} {reach}", lambda p=pool, o=options: p(ones(1, 1, 3, 3), **o)
     for reach in (2**31, 2**32 - 1, 2**61):
-        yield f"window of {reach}", lambda r=reach: fc.max_pool2d(ones(1, 1, 1, r + 1), (1, 2), stride=r, dilation=(1, r))
+        yield (
+            f"window of {reach}",
+            lambda r=reach: fc.max_pool2d(ones(1, 1, 1, r + 1), (1, 2), stride=r, dilation=(1, r)),
+        )
         yield f"pooled to {reach}", lambda r=reach: fc.adaptive_avg_pool2d(ones(1, 1, 2, 2), r)
         yield f"folded to {reach}", lambda r=reach: fc.fold(ones(1, 4, 1), (r + 1, r + 1), 2, dilation=r)
 
@@ -97,7 +107,9 @@ def random(seed: int, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
             if option in call.arguments and rng.integers(2):
                 changes[option] = SIZES[rng.choice(len(SIZES), p=_LIKELY)] if option == "groups" else some(call.axes)
         if "padding" in changes and rng.integers(2):
-            changes["padding"] = tuple((SIZES[rng.integers(len(SIZES))], SIZES[rng.integers(4)]) for _ in range(call.axes))
+            changes["padding"] = tuple(
+                (SIZES[rng.integers(len(SIZES))], SIZES[rng.integers(4)]) for _ in range(call.axes)
+            )
         if "conv" in name:
             changes["algorithm"] = str(rng.choice(["auto", "direct", "im2col", "depthwise"]))
         if "input" in call.arguments and "weight" in call.arguments and rng.integers(3) == 0:
@@ -145,7 +157,7 @@ def sweep() -> Iterator[tuple[str, Callable[[], Any]]]:
         yield str(case), case.run
 
 
-class TooLong(Exception):  # noqa: N818
+class TooLong(Exception):
     """A call that has an answer, but not soon."""
 
 

@@ -1,7 +1,7 @@
-"""Bad input: every wrong call raises the exception due, and its message names the argument, what was received, and the rule.
+"""Bad input: every wrong call raises the exception due; its message names argument, value received, and rule.
 
-Nothing may crash the process either. Calls near the limits of 64 bits run in a process of their own first, so that a crash is a
-failed test and not the end of the tests.
+Nothing may crash the process either. All of the sweep, and calls near the limits of 64 bits, run in a process of their
+own first, so that a crash is a failed test and not the end of the tests.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pytest
 
 import bad_calls
+import numpy as np
+import pytest
 from bad_calls import CALLS, LAYERS, Case
 
 

@@ -22,7 +22,7 @@ CALLS = all_calls({1: (40,), 2: (11, 12), 3: (5, 6, 7)}, batch=2, channels=4, ou
 CONVOLUTIONS = [name for name in CALLS if "conv" in name]
 USABLE = [name for name, state in ISAS.items() if all(state)]
 
-# ---------------------------------------------------------------------------------------------------- reports
+# -------------------------------------------------------------------------------------------------------------- reports
 
 
 def test_show_config_tells_what_runs() -> None:
@@ -83,7 +83,7 @@ def test_isa_limit_refuses_what_is_not_there(name: Any) -> None:
         pass
 
 
-# ---------------------------------------------------------------------------------------------------- explain
+# -------------------------------------------------------------------------------------------------------------- explain
 
 
 @pytest.mark.parametrize("isa", USABLE)
@@ -128,10 +128,15 @@ def test_explain_refuses_what_has_no_choice(operator: Any) -> None:
         fc.explain(operator, np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)))
 
 
-@pytest.mark.parametrize("wrong", [{"stride": 0}, {"padding": -1}, {"groups": 3}, {"algorithm": "fast"}, {"stride": True}])
+@pytest.mark.parametrize(
+    "wrong", [{"stride": 0}, {"padding": -1}, {"groups": 3}, {"algorithm": "fast"}, {"stride": True}]
+)
 def test_explain_checks_as_the_call_does(wrong: dict[str, Any]) -> None:
     messages = []
-    for make in (lambda: CALLS["conv2d"](**wrong), lambda: fc.explain("conv2d", **{**CALLS["conv2d"].arguments, **wrong})):
+    for make in (
+        lambda: CALLS["conv2d"](**wrong),
+        lambda: fc.explain("conv2d", **{**CALLS["conv2d"].arguments, **wrong}),
+    ):
         with pytest.raises((ValueError, TypeError)) as caught:
             make()
         messages.append((caught.type, str(caught.value)))
@@ -143,7 +148,7 @@ def test_explain_refuses_options_that_do_not_exist() -> None:
         fc.explain("conv2d", **CALLS["conv2d"].arguments, strid=2)
 
 
-# ---------------------------------------------------------------------------------------------------- precision
+# ------------------------------------------------------------------------------------------------------------ precision
 
 
 def test_precision_of_a_block_and_of_all() -> None:
@@ -186,12 +191,15 @@ def test_contexts_are_one_threads_own() -> None:
 def test_precisions_that_do_not_exist(value: Any) -> None:
     with pytest.raises(ValueError, match="set_precision: precision must be 'high' or 'highest', received"):
         fc.set_precision(value)
-    with pytest.raises(ValueError, match="precision: precision must be 'high' or 'highest', received"), fc.precision(value):
+    with (
+        pytest.raises(ValueError, match="precision: precision must be 'high' or 'highest', received"),
+        fc.precision(value),
+    ):
         pass
     assert fc.get_precision() == "high"
 
 
-# ---------------------------------------------------------------------------------------------------- the cache of plans
+# --------------------------------------------------------------------------------------------------- the cache of plans
 
 
 def test_the_cache_is_bounded() -> None:
@@ -285,7 +293,7 @@ def test_the_cache_tells_dtypes_instruction_sets_and_operators_apart() -> None:
     assert {p.isa for p in found} == set(USABLE)
 
 
-# ---------------------------------------------------------------------------------------------------- frozen weights
+# ------------------------------------------------------------------------------------------------------- frozen weights
 
 
 @pytest.mark.parametrize("isa", USABLE)
@@ -347,7 +355,7 @@ def test_many_shapes_with_one_frozen_weight() -> None:
 
 def test_frozen_weights_check_as_arrays_do() -> None:
     frozen = fc.freeze_weight(CALLS["conv2d"].arguments["weight"])
-    with pytest.raises(ValueError, match="conv2d: .*groups=1"):
+    with pytest.raises(ValueError, match=r"conv2d: .*groups=1"):
         CALLS["conv2d"](weight=frozen, groups=1)
     with pytest.raises(ValueError, match="conv1d: weight must have the axes"):
         fc.conv1d(np.ones((1, 4, 9), np.float32), frozen)

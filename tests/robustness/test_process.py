@@ -16,7 +16,7 @@ from fastconv import _config
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and limits")
 
-# ---------------------------------------------------------------------------------------------------- fork
+# ----------------------------------------------------------------------------------------------------------------- fork
 
 FORK = """
 import json, multiprocessing, os, sys, threading, time, traceback
@@ -156,7 +156,7 @@ print(json.dumps(in_fork(lambda: step() == want)))
     assert run_forking(code) is True
 
 
-# ---------------------------------------------------------------------------------------------------- signals
+# -------------------------------------------------------------------------------------------------------------- signals
 
 SIGNALS = """
 import os, signal, threading, time
@@ -313,7 +313,7 @@ os._exit(0)
     assert float(run_python(code, timeout=60, FASTCONV_ISA="baseline")) < 1.0
 
 
-# ---------------------------------------------------------------------------------------------------- memory and threads that cannot be had
+# -------------------------------------------------------------------------------- memory and threads that cannot be had
 
 LIMITS = """
 import os, resource
@@ -422,7 +422,7 @@ print("fine")
     assert run_python(LIMITS.replace("assert_usable()  # makes the threads", "") + code) == "fine\n"
 
 
-# ---------------------------------------------------------------------------------------------------- floating-point environment
+# ------------------------------------------------------------------------------------------- floating-point environment
 
 MXCSR = """
 import ctypes, mmap
@@ -474,7 +474,7 @@ def test_denormals_are_kept(dtype: Any, threads: int, isa: str) -> None:
         assert (fc.linear(x.reshape(32, -1), np.ones((7, 4096), dtype)) == 3 * 4096 * tiny).all()
 
 
-# ---------------------------------------------------------------------------------------------------- environment variables
+# ------------------------------------------------------------------------------------------------ environment variables
 
 
 @pytest.mark.parametrize("value", ["sse", "avx", "avx1024", "0", "baseline,avx2", "none"])
@@ -503,7 +503,9 @@ def test_the_variable_caps_the_instruction_set(run_python: Any, value: str) -> N
         assert selected == usable[-1]
 
 
-@pytest.mark.parametrize(("supported", "cap", "selected"), [(1, "avx512", 0), (2, "avx512", 1), (2, "", 1), (3, "avx2", 1)])
+@pytest.mark.parametrize(
+    ("supported", "cap", "selected"), [(1, "avx512", 0), (2, "avx512", 1), (2, "", 1), (3, "avx2", 1)]
+)
 def test_a_cap_above_the_machine_takes_what_there_is(
     monkeypatch: pytest.MonkeyPatch, supported: int, cap: str, selected: int
 ) -> None:

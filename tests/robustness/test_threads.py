@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +46,7 @@ def plans() -> Iterator[_engine.Plan]:
             yield found
 
 
-# ---------------------------------------------------------------------------------------------------- the same bits
+# -------------------------------------------------------------------------------------------------------- the same bits
 
 
 @pytest.mark.parametrize("isa", [name for name, state in ISAS.items() if all(state)])
@@ -107,7 +106,9 @@ def test_the_same_bits_of_other_shapes(
     assert found == [found[0]] * len(COUNTS)
 
 
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 5000, 700), (3, 4331, 36), (70, 900, 130), (2000, 30, 50), (64, 64, 9000)])
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1, 5000, 700), (3, 4331, 36), (70, 900, 130), (2000, 30, 50), (64, 64, 9000)]
+)
 def test_the_same_bits_of_fully_connected_layers(m: int, k: int, n: int) -> None:
     rng = np.random.default_rng(2)
     x, w, gy = (rng.standard_normal(shape).astype(np.float32) for shape in ((m, k), (n, k), (m, n)))
@@ -118,7 +119,7 @@ def test_the_same_bits_of_fully_connected_layers(m: int, k: int, n: int) -> None
     assert found == [found[0]] * len(COUNTS)
 
 
-# ---------------------------------------------------------------------------------------------------- Python threads
+# ------------------------------------------------------------------------------------------------------- Python threads
 
 
 def test_many_python_threads_at_once() -> None:
@@ -163,7 +164,7 @@ def test_python_threads_share_frozen_weights_plans_and_pool() -> None:
         assert all(pool.map(work, range(16)))
 
 
-# ---------------------------------------------------------------------------------------------------- how many
+# ------------------------------------------------------------------------------------------------------------- how many
 
 REPORT = """
 import json, fastconv as fc
@@ -233,14 +234,19 @@ def test_the_affinity_mask_limits(run_python: Any) -> None:
 def test_the_context_is_one_threads_own_and_ends_with_an_error() -> None:
     seen = []
     before = fc.get_num_threads()
-    with pytest.raises(RuntimeError, match="stop"), fc.threads(7):
-        assert fc.get_num_threads() == 7
-        other = threading.Thread(target=lambda: seen.append(fc.get_num_threads()))
-        other.start()
-        other.join()
-        raise RuntimeError("stop")
+
+    def work() -> None:
+        with fc.threads(7):
+            seen.append(fc.get_num_threads())
+            other = threading.Thread(target=lambda: seen.append(fc.get_num_threads()))
+            other.start()
+            other.join()
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        work()
+    assert seen == [7, before]
     assert fc.get_num_threads() == before
-    assert seen == [before]
 
 
 MOST = max(64, 4 * (os.cpu_count() or 1))
@@ -281,7 +287,7 @@ def test_the_largest_number_works() -> None:
         assert bits(call()) == want
 
 
-# ---------------------------------------------------------------------------------------------------- quotas
+# --------------------------------------------------------------------------------------------------------------- quotas
 
 
 def _write(path: Path, text: str) -> None:
@@ -328,7 +334,7 @@ def test_a_quota_limits_the_default(monkeypatch: pytest.MonkeyPatch, quota: floa
     assert ("quota" in reason) == (cpus is not None)
 
 
-# ---------------------------------------------------------------------------------------------------- no more than needed
+# -------------------------------------------------------------------------------------------------- no more than needed
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
@@ -359,4 +365,3 @@ def test_import_and_tiny_calls_start_no_threads(run_python: Any) -> None:
     assert tiny == before
     if fc.show_config(mode="dicts")["OpenMP"]["version"].isdigit():  # type: ignore[index]
         assert large == before + 3
-    assert sys.platform

@@ -1,12 +1,12 @@
-"""Run tests under AddressSanitizer and UndefinedBehaviorSanitizer: ``python tests/tools/sanitized.py [PYTEST ARGUMENTS]``.
+"""Run tests under the address and undefined-behaviour sanitizers: ``python tests/tools/sanitized.py [ARGUMENTS]``.
 
 Copies the tree into a temporary folder (or the one named by ``--folder``, to be used again), builds it there with GCC's
 sanitizers, and runs pytest on the copy, by default on the functional tests. In the copy no workspace is kept between
-calls, so that each block has just the size that its plan asked for and a byte beyond it is seen. It takes some minutes::
+calls, so that each block has just the size that its plan asked for and a byte beyond it is seen. Takes some minutes::
 
     python tests/tools/sanitized.py tests/functional -x -q -k "conv and not threads"
 
-The first finding ends the run with a report. Tests that measure time or memory, fork or limit memory do not fit in here.
+The first finding ends the run with a report. Tests that measure or limit memory, or fork, do not fit in here.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def build(folder: Path) -> None:
     _replace(folder / "setup.py", '"-O3"', '"-O1"')
     _replace(folder / "src/_engine.pyx", "POOL_LIMIT = 256 << 20", "POOL_LIMIT = 0")
     environment = {**os.environ, "CC": f"gcc {FLAGS}", "CFLAGS": "-g1"}
-    subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=folder, env=environment, check=True)
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=folder, env=environment, check=True
+    )
 
 
 def _replace(path: Path, old: str, new: str) -> None:
