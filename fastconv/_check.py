@@ -65,7 +65,9 @@ def integer(op: str, name: str, value: Any, minimum: int | None = None, *, whole
 
 
 def _is_sequence(value: Any) -> bool:
-    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes) and np.ndim(value) != 0
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def per_axis(op: str, name: str, value: Any, n: int, minimum: int | None = None) -> tuple[int, ...]:
@@ -240,9 +242,12 @@ def result(op: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, zero: bool 
     elements = 1
     for size in shape:
         elements *= size
-    if elements * dtype.itemsize >= _LARGEST:
-        raise MemoryError(f"{op}: a result of shape {shape} and dtype {dtype} cannot be held in memory")
-    return np.zeros(shape, dtype) if zero else np.empty(shape, dtype)
+    if elements * dtype.itemsize < _LARGEST:
+        try:
+            return np.zeros(shape, dtype) if zero else np.empty(shape, dtype)
+        except MemoryError:
+            pass  # said below, with the operator's name
+    raise MemoryError(f"{op}: a result of shape {shape} and dtype {dtype} cannot be held in memory")
 
 
 def output(
@@ -386,15 +391,16 @@ def conv_problem(
                 f"padded input has {size} + {lo} + {hi} elements "
                 f"(received weight of shape {w_shape}, padding={padding!r}, dilation={dilation!r})"
             )
-        _reach_is_sane(op, size + lo + hi, reach, padding)
+        _reach_is_sane(op, size + lo + hi, reach, padding, dilation)
         axes.append(Axis(size, (size + lo + hi - reach) // s + 1, k, s, d, lo, hi))
     return ConvProblem(batched, x_shape[0], g, w_shape[1], w_shape[0] // g, tuple(axes))
 
 
-def _reach_is_sane(op: str, padded: int, reach: int, padding: Any) -> None:
+def _reach_is_sane(op: str, padded: int, reach: int, padding: Any, dilation: Any) -> None:
     if max(padded, reach) >= _LARGEST:
         raise ValueError(
-            f"{op}: the padded input must be smaller than 2**62 along each axis, received padding={padding!r}"
+            f"{op}: the padded input and the window must be smaller than 2**62 along each axis, "
+            f"received padding={padding!r}, dilation={dilation!r}"
         )
 
 
@@ -439,7 +445,7 @@ def conv_transpose_problem(
             raise ValueError(
                 f"{op}: the result would be empty, received padding={padding!r}: it must leave at least one element"
             )
-        _reach_is_sane(op, result_size + lo + hi, d * (k - 1) + 1, padding)
+        _reach_is_sane(op, result_size + lo + hi, d * (k - 1) + 1, padding, dilation)
         axes.append(Axis(result_size, size, k, s, d, lo, hi))
     return ConvProblem(batched, x_shape[0], g, w_shape[1], w_shape[0] // g, tuple(axes))
 
@@ -500,14 +506,15 @@ def window_problem(
     axes = []
     for size, k, s, d, (lo, hi) in zip(x_shape[2:], kernel, strides, dilations, pads, strict=True):
         reach = d * (k - 1) + 1
-        _reach_is_sane(op, size + lo + hi, reach, padding)
         if size == 0:
             raise ValueError(f"{op}: input must not be empty along a spatial axis, received input of shape {x_shape}")
         if reach > size + lo + hi:
             raise ValueError(
                 f"{op}: the window must fit the padded input: dilation * (kernel_size - 1) + 1 = {reach} but the "
-                f"padded input has {size} + {lo} + {hi} elements, received kernel_size={kernel_size!r}"
+                f"padded input has {size} + {lo} + {hi} elements, "
+                f"received kernel_size={kernel_size!r}, dilation={dilation!r}"
             )
+        _reach_is_sane(op, size + lo + hi, reach, padding, dilation)
         out = (size + lo + hi - reach + (s - 1 if ceil else 0)) // s + 1
         if ceil and (out - 1) * s >= size + lo:
             out -= 1

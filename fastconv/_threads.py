@@ -38,7 +38,7 @@ def _quota_cpus(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/p
             except OSError:
                 continue
         try:
-            if float(quota) > 0:
+            if float(quota) > 0 and float(period) > 0:
                 best = min(best, float(quota) / float(period))
         except ValueError:  # "max": no quota
             continue

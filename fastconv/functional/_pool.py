@@ -39,18 +39,24 @@ class Recipe:
 # ---------------------------------------------------------------------------------------------------- problems
 
 
-def adaptive_problem(op: str, n: int, shape: tuple[int, ...], batched: bool, output_size: Any) -> tuple[WindowProblem, int]:
+def adaptive_problem(
+    op: str, n: int, shape: tuple[int, ...], batched: bool, output_size: Any
+) -> tuple[WindowProblem, int]:
     """Check the windows of an adaptive pooling; returns them and the flag that their plan needs.
 
     Sizes that divide the input's give sliding windows, which have a faster algorithm.
     """
     size = shape[2:]
     if shape[1] == 0 or 0 in size:
-        raise ValueError(f"{op}: input may be empty along its batch axis only, received input of shape {shape[1 - batched:]}")
+        raise ValueError(
+            f"{op}: input may be empty along its batch axis only, received input of shape {shape[1 - batched:]}"
+        )
     several = isinstance(output_size, tuple | list) or (isinstance(output_size, np.ndarray) and output_size.ndim > 0)
     given = tuple(output_size) if several else (output_size,) * n
     if len(given) != n:
-        raise ValueError(f"{op}: output_size must be an int or {n} ints, one per spatial axis, received {output_size=!r}")
+        raise ValueError(
+            f"{op}: output_size must be an int or {n} ints, one per spatial axis, received {output_size=!r}"
+        )
     wanted = [
         s if value is None else _check.integer(op, "output_size", value, 1, whole=output_size)
         for s, value in zip(size, given, strict=True)
@@ -120,7 +126,10 @@ def run(op: str, recipe: Recipe, source: Array, dtype: np.dtype[Any], indices: A
 
 def places(op: str, indices: ArrayLike) -> Array:
     """Return indices as an array of a native, aligned integer type. Their values are checked where they are used."""
-    array = np.asarray(indices)
+    try:
+        array = np.asarray(indices)
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"{op}: indices cannot be read as an array of integers: {error}") from None
     if array.dtype == np.int64 and array.flags.aligned:
         return array
     if array.dtype.kind not in "iu":
@@ -129,11 +138,13 @@ def places(op: str, indices: ArrayLike) -> Array:
 
 
 def scatter_recipe(
-    op: str, batched: bool, planes: tuple[int, int], size: tuple[int, ...], out: tuple[int, ...], kind: int,
+    op: str, batched: bool, planes: tuple[int, ...], size: tuple[int, ...], out: tuple[int, ...], kind: int,
     dtype: np.dtype[Any],
 ) -> Recipe:
     """Return the recipe of putting values at places: `size` and `out` are the forward operator's spatial sizes."""
-    problem = WindowProblem(batched, *planes, tuple(Axis(s, o, 1, 1, 1, 0, 0) for s, o in zip(size, out, strict=True)))
+    axes = tuple(Axis(s, o, 1, 1, 1, 0, 0) for s, o in zip(size, out, strict=True))
+    batch, channels = planes
+    problem = WindowProblem(batched, batch, channels, axes)
     shape = problem.output_shape if kind == plan.MAX_UNPOOL else problem.input_shape
     _check.result(op, shape, dtype)
     return Recipe(shape, plan.window_plan(problem, kind, dtype, "scatter") if problem.batch else None)

@@ -113,8 +113,8 @@ stride : int or tuple of ints, optional
 padding : int, tuple of ints or tuple of (lo, hi) pairs, default 0
     Zeros around the input. No window may lie wholly in them.
 ceil_mode : bool, default False
-    Whether a last window may reach over the end of the padded input; it must begin inside the input or the padding before it. What
-    it has beyond the padding never counts.
+    Whether a last window may reach over the end of the padded input; it must begin inside the input or the padding
+    before it. What it has beyond the padding never counts.
 count_include_pad : bool, default True
     Whether the divisor counts a window's elements in the padding too, or only those of the input.
 divisor_override : int, optional
@@ -123,8 +123,8 @@ divisor_override : int, optional
 Returns
 -------
 ndarray of shape (N, C, <out>) or (C, <out>)
-    Each side is ``floor((size + lo + hi - kernel_size) / stride) + 1``, rounded up with `ceil_mode`. Of the input's dtype; float16
-    computes in float32.
+    Each side is ``floor((size + lo + hi - kernel_size) / stride) + 1``, rounded up with `ceil_mode`. Of the input's
+    dtype; float16 computes in float32.
 
 Raises
 ------
@@ -151,7 +151,9 @@ Examples
 True
 """
 
-_AVG_POOL_BACKWARD = """Gradient of :func:`avg_pool<n>d` with respect to its input: each element adds up the shares of its windows.
+_AVG_POOL_BACKWARD = """Gradient of :func:`avg_pool<n>d` with respect to its input.
+
+Each element adds up the shares that it has in its windows.
 
 Axes: N batch, C channels, <axes> spatial.
 
@@ -167,7 +169,8 @@ kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
 Returns
 -------
 ndarray of shape (N, C, <axes>) or (C, <axes>)
-    Of the dtype of `grad_output`; float16 adds up in float32. The sums are made in one order, whatever the number of threads.
+    Of the dtype of `grad_output`; float16 adds up in float32. The sums are made in one order, whatever the number of
+    threads.
 
 Raises
 ------
@@ -255,8 +258,8 @@ def avg_pool3d_backward(
 
 _ADAPTIVE = """Mean of windows that share out <word>, to a wanted size.
 
-Window `o` of an axis goes from ``floor(o * size / output_size)`` to ``ceil((o + 1) * size / output_size)``. An `output_size` of 1
-is global pooling.
+Window `o` of an axis goes from ``floor(o * size / output_size)`` to ``ceil((o + 1) * size / output_size)``. An
+`output_size` of 1 is global pooling.
 
 Axes: N batch, C channels, <axes> spatial.
 
@@ -270,7 +273,8 @@ output_size : int, None, or tuple of these
 Returns
 -------
 ndarray of shape (N, C, *output_size) or (C, *output_size)
-    Of the input's dtype; float16 computes in float32. Sums are made in chunks, so that the error of a large plane stays small.
+    Of the input's dtype; float16 computes in float32. Sums are made in chunks, so that the error of a large plane stays
+    small.
 
 Raises
 ------
@@ -297,7 +301,9 @@ Examples
 array([1., 1., 1.], dtype=float32)
 """
 
-_ADAPTIVE_BACKWARD = """Gradient of :func:`adaptive_avg_pool<n>d` with respect to its input: each window shares its gradient out evenly.
+_ADAPTIVE_BACKWARD = """Gradient of :func:`adaptive_avg_pool<n>d` with respect to its input.
+
+Each window shares its gradient out evenly.
 
 Axes: N batch, C channels, <axes> spatial.
 
@@ -311,7 +317,8 @@ input_shape : tuple of ints
 Returns
 -------
 ndarray of shape (N, C, <axes>) or (C, <axes>)
-    Of the dtype of `grad_output`; float16 adds up in float32. The sums are made in one order, whatever the number of threads.
+    Of the dtype of `grad_output`; float16 adds up in float32. The sums are made in one order, whatever the number of
+    threads.
 
 Raises
 ------

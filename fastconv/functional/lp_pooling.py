@@ -34,8 +34,8 @@ def _norm(op: str, norm_type: Any) -> float:
 
 def _powers(x: Array, p: float) -> Array:
     """x**p; a broadcast view stays one."""
-    parts = x[tuple(slice(0, 1) if step == 0 and size else slice(None) for step, size in zip(x.strides, x.shape, strict=True))]
-    return np.broadcast_to(parts**p, x.shape)
+    once = tuple(slice(0, 1) if step == 0 else slice(None) for step in x.strides)
+    return np.broadcast_to(x[once] ** p, x.shape)
 
 
 def _weights(problem: WindowProblem, dtype: np.dtype[Any]) -> Array:
@@ -82,8 +82,8 @@ def _backward(
 
 _LP_POOL = """p-norm of windows that slide over <word>.
 
-``y[n, c, o] = (sum over t of x[n, c, o*stride + t] ** p) ** (1 / p)``. Powers keep signs: a negative sum, which an odd `p` may
-give, has no root and becomes NaN (but not for p = 1).
+``y[n, c, o] = (sum over t of x[n, c, o*stride + t] ** p) ** (1 / p)``. Powers keep signs: a negative sum, which an odd
+`p` may give, has no root and becomes NaN (but not for p = 1).
 
 Axes: N batch, C channels, <axes> spatial.
 
@@ -98,14 +98,14 @@ kernel_size : int or tuple of ints
 stride : int or tuple of ints, optional
     Step from window to window; by default the window's size.
 ceil_mode : bool, default False
-    Whether a last window may reach over the end of the input. Its sum then stands for a whole window: it is multiplied by the
-    window's size and divided by the number of its elements.
+    Whether a last window may reach over the end of the input. Its sum then stands for a whole window: it is multiplied
+    by the window's size and divided by the number of its elements.
 
 Returns
 -------
 ndarray of shape (N, C, <out>) or (C, <out>)
-    Each side is ``floor((size - kernel_size) / stride) + 1``, rounded up with `ceil_mode`. Of the input's dtype; float16 computes in
-    float32.
+    Each side is ``floor((size - kernel_size) / stride) + 1``, rounded up with `ceil_mode`. Of the dtype of `input`;
+    float16 computes in float32.
 
 Raises
 ------
@@ -118,7 +118,8 @@ MemoryError
 
 References
 ----------
-.. [1] P. Sermanet, S. Chintala, Y. LeCun, "Convolutional Neural Networks Applied to House Numbers Digit Classification", ICPR 2012.
+.. [1] P. Sermanet, S. Chintala, Y. LeCun, "Convolutional Neural Networks Applied to House Numbers Digit
+   Classification", ICPR 2012.
 
 Examples
 --------
@@ -132,16 +133,16 @@ Examples
 
 _LP_POOL_BACKWARD = """Gradient of :func:`lp_pool<n>d` with respect to its input.
 
-``gx[i] = x[i]**(p - 1) * sum over o of grad_output[o] * y[o]**(1 - p)`` for the windows `o` that read element `i`. A window
-whose sum is zero passes no gradient.
+``gx[i] = x[i]**(p - 1) * sum over o of grad_output[o] * y[o]**(1 - p)`` for the windows `o` that read element `i`. A
+window whose sum is zero passes no gradient.
 
 Axes: N batch, C channels, <axes> spatial.
 
 Parameters
 ----------
 grad_output : array_like of shape (N, C, <out>) or (C, <out>)
-    Gradient of a scalar with respect to the result, whose side is ``floor((size - kernel_size) / stride) + 1``, rounded up with
-    `ceil_mode`.
+    Gradient of a scalar with respect to the result, whose side is ``floor((size - kernel_size) / stride) + 1``, rounded
+    up with `ceil_mode`.
 input : array_like of shape (N, C, <axes>) or (C, <axes>)
     What the forward call was given.
 norm_type, kernel_size, stride, ceil_mode

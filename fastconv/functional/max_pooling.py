@@ -105,7 +105,8 @@ def _unpooled_size(
         chosen = chosen[2:] if len(chosen) == n + 2 else chosen
         if len(chosen) != n or any(abs(c - u) >= s for c, u, s in zip(chosen, usual, strides, strict=True)):
             raise ValueError(
-                f"{op}: output_size must have {n} entries, each less than a stride from {usual}, received {output_size=!r}"
+                f"{op}: output_size must have {n} entries, each less than a stride from {usual}, "
+                f"received {output_size=!r}"
             )
     if min(chosen) < 1:
         raise ValueError(
@@ -172,15 +173,16 @@ padding : int, tuple of ints or tuple of (lo, hi) pairs, default 0
 dilation : int or tuple of ints, default 1
     Step from element to element inside a window.
 ceil_mode : bool, default False
-    Whether a last window may reach over the end of the padded input; it must begin inside the input or the padding before it.
+    Whether a last window may reach over the end of the padded input; it must begin inside the input or the padding
+    before it.
 return_indices : bool, default False
     Whether to return where the maxima are, too.
 
 Returns
 -------
 ndarray of shape (N, C, <out>) or (C, <out>)
-    Each side is ``floor((size + lo + hi - dilation * (kernel_size - 1) - 1) / stride) + 1``, rounded up with `ceil_mode`. Of the
-    input's dtype.
+    Each side is ``floor((size + lo + hi - dilation * (kernel_size - 1) - 1) / stride) + 1``, rounded up with
+    `ceil_mode`. Of the input's dtype.
 indices : ndarray of int64 of the same shape
     Only with `return_indices`: flat index in the plane of <axes>, of the first maximum, or of the last NaN.
 
@@ -210,7 +212,9 @@ Examples
 1
 """
 
-_MAX_POOL_BACKWARD = """Gradient of :func:`max_pool<n>d` with respect to its input: each maximum gets what its windows received.
+_MAX_POOL_BACKWARD = """Gradient of :func:`max_pool<n>d` with respect to its input.
+
+Each maximum gets what the windows received in which it was found.
 
 Axes: N batch, C channels, <axes> spatial.
 
@@ -296,8 +300,8 @@ def max_pool3d_backward(grad_output: ArrayLike, indices: ArrayLike, input_shape:
 
 _ADAPTIVE = """Maximum of windows that share out <word>, to a wanted size.
 
-Window `o` of an axis goes from ``floor(o * size / output_size)`` to ``ceil((o + 1) * size / output_size)``. NaN counts as
-greater than everything. An `output_size` of 1 is global pooling.
+Window `o` of an axis goes from ``floor(o * size / output_size)`` to ``ceil((o + 1) * size / output_size)``. NaN counts
+as greater than everything. An `output_size` of 1 is global pooling.
 
 Axes: N batch, C channels, <axes> spatial.
 
@@ -341,7 +345,9 @@ Examples
 True
 """
 
-_ADAPTIVE_BACKWARD = """Gradient of :func:`adaptive_max_pool<n>d`: each maximum gets what its windows received.
+_ADAPTIVE_BACKWARD = """Gradient of :func:`adaptive_max_pool<n>d` with respect to its input.
+
+Each maximum gets what the windows received in which it was found.
 
 Axes: N batch, C channels, <axes> spatial.
 
@@ -461,7 +467,9 @@ Examples
 (1, 3, <shape>)
 """
 
-_UNPOOL_BACKWARD = """Gradient of :func:`max_unpool<n>d` with respect to its input: ``gx[n, c, i] = grad_output[n, c, indices[n, c, i]]``.
+_UNPOOL_BACKWARD = """Gradient of :func:`max_unpool<n>d` with respect to its input.
+
+``gx[n, c, i] = grad_output[n, c, indices[n, c, i]]``.
 
 Axes: N batch, C channels, <axes> spatial.
 

@@ -27,7 +27,7 @@ from fastconv.nn.module import Parameter
 
 __all__ = ["calculate_gain", "kaiming_normal_", "kaiming_uniform_", "xavier_normal_", "xavier_uniform_"]
 
-Generator: TypeAlias = np.random.Generator | int | None
+Generator: TypeAlias = "np.random.Generator | int | None"  # quoted: np.random is slow to import
 
 _Weight = TypeVar("_Weight", Parameter, NDArray[Any])
 

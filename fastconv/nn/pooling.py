@@ -50,8 +50,8 @@ class _ByMaximum(_PoolNd):
 
     def forward(self, input: ArrayLike, *, needs_input_grad: bool = True) -> tuple[Any, Backward]:
         """Compute the output and the way back, see `Module.forward`."""
-        shape = np.shape(input)
         output, indices = self._pool(input, **self._options(), return_indices=True)
+        shape = np.shape(input)
 
         def backward(grad_output: ArrayLike) -> NDArray[Any]:
             return self._pool_backward(grad_output, indices, shape)
@@ -196,8 +196,8 @@ class _AvgPoolNd(_PoolNd):
 
     def forward(self, input: ArrayLike, *, needs_input_grad: bool = True) -> tuple[NDArray[Any], Backward]:
         """Compute the output and the way back, see `Module.forward`. Keeps nothing of the input but its shape."""
-        shape = np.shape(input)
         output = self(input)
+        shape = np.shape(input)
         return output, lambda grad_output: self._pool_backward(grad_output, shape, **self._options())
 
     def extra_repr(self) -> str:
@@ -290,8 +290,15 @@ class _AdaptiveAvgPoolNd(_PoolNd):
 
     def forward(self, input: ArrayLike, *, needs_input_grad: bool = True) -> tuple[NDArray[Any], Backward]:
         """Compute the output and the way back, see `Module.forward`. Keeps nothing of the input but its shape."""
-        shape = np.shape(input)
-        return self(input), lambda grad_output: self._pool_backward(grad_output, shape)
+        y = self(input)
+        shape, op = np.shape(input), self._pool_backward.__name__
+
+        def backward(grad_output: ArrayLike) -> Any:
+            _, (grad,) = check.data(op, grad_output=grad_output)
+            check.grad(op, grad, y.shape)  # the operator itself takes any shape, for its output size
+            return self._pool_backward(grad_output, shape)
+
+        return y, backward
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""

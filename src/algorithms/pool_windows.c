@@ -35,18 +35,42 @@ static int64_t FN(largest_window)(const fc_problem *p, int d)
     return fc_min(from, grad ? fc_ceil_div(a->kernel, a->stride) : a->kernel);
 }
 
-/* Elements read for `width` results of a line: the inputs under them, then each window's run of their reduction. */
-static double FN(line_work)(const fc_problem *p, const FN(windows_state) *s, int64_t width)
+/* Columns of inputs under `width` results of a line. */
+static double FN(windows_span)(const fc_problem *p, const FN(windows_state) *s, int64_t width)
 {
     const fc_axis *a = &p->axis[2];
     double most = (double)FN(largest_window)(p, 2), step = (double)a->stride, reach = (double)a->dilation * (double)(a->kernel - 1) + 1;
     if (p->flags & FC_ADAPTIVE || p->op == FC_AVG_POOL_GRAD) {
         step = (double)s->from[2] / (double)s->to[2];
         reach = most;
+    } else if (width == 1 && a->dilation > FC_WINDOWS_COLUMNS) {
+        return most; /* read one by one */
     }
     double span = (double)(width - 1) * step + reach, all = (double)s->from[2];
-    double rows = (double)FN(largest_window)(p, 0) * (double)FN(largest_window)(p, 1);
-    return rows * (span < all ? span : all) + (double)width * most + 1;
+    return span < all ? span : all;
+}
+
+/* How many results of a line a task computes, and of how many parts these are. Narrower tasks are no shorter where windows
+ * overlap by more than that: then it is the rows that are shared out. */
+static void FN(windows_cut)(const fc_problem *p, FN(windows_state) *s)
+{
+    int64_t rows = FN(largest_window)(p, 0) * FN(largest_window)(p, 1), most = fc_max(1, FN(largest_window)(p, 2));
+    s->width = fc_min(s->to[2], fc_min(FC_WINDOWS_WIDTH, fc_max(1, FC_WINDOWS_WORK / most)));
+    double span = FN(windows_span)(p, s, s->width);
+    while (s->width > 1 && (double)rows * span > FC_WINDOWS_WORK) {
+        double half = FN(windows_span)(p, s, (s->width + 1) / 2);
+        if (half > 0.75 * span)
+            break;
+        s->width = (s->width + 1) / 2;
+        span = half;
+    }
+    s->widths = fc_ceil_div(s->to[2], s->width);
+    s->column_parts = s->width == 1 ? fc_ceil_div(most, FC_WINDOWS_WORK) : 1;
+    double work = (double)rows * span / (double)s->column_parts;
+    s->row_parts = fc_max(1, fc_min(rows, (int64_t)(work / FC_WINDOWS_WORK) + (work > FC_WINDOWS_WORK)));
+    s->parts = s->row_parts * s->column_parts;
+    work = work / (double)s->row_parts + (double)s->width * (double)most;
+    s->bunch = fc_max(1, fc_min((int64_t)(FC_WINDOWS_BUNCH / work), s->lines * s->widths / FC_TASKS_WANTED));
 }
 
 static const char *FN(windows_prepare)(fc_plan *plan)
@@ -65,26 +89,13 @@ static const char *FN(windows_prepare)(fc_plan *plan)
         s->to[2] *= s->to[0] * s->to[1];
         s->to[0] = s->to[1] = 1;
     }
-    s->width = fc_min(s->to[2], s->whole ? FC_WINDOWS_BUNCH : FC_WINDOWS_WIDTH);
-    while (s->width > 1 && FN(line_work)(p, s, s->width) > FC_WINDOWS_WORK)
-        s->width = (s->width + 1) / 2;
-    s->widths = fc_ceil_div(s->to[2], s->width);
-    s->column_parts = s->row_parts = 1;
-    if (s->width == 1) {
-        int64_t rows = FN(largest_window)(p, 0) * FN(largest_window)(p, 1), columns = FN(largest_window)(p, 2);
-        s->column_parts = fc_ceil_div(columns, FC_WINDOWS_WORK);
-        s->row_parts = fc_ceil_div(rows, fc_max(1, FC_WINDOWS_WORK / columns));
-    }
-    s->parts = s->row_parts * s->column_parts;
     s->lines = p->batch * p->in_channels * s->to[0] * s->to[1];
-    double work = FN(line_work)(p, s, s->width) / (double)s->parts;
-    s->bunch = fc_max(1, fc_min((int64_t)(FC_WINDOWS_BUNCH / work), s->lines * s->widths / FC_TASKS_WANTED));
+    FN(windows_cut)(p, s);
     s->bunch = fc_min(s->bunch, s->lines);
     s->bunches = fc_ceil_div(s->lines, s->bunch);
-    if ((double)s->lines * (double)s->to[2] * (double)s->parts > 1e15)
-        return "fewer parts than no memory holds";
+    double results = (double)s->lines * (double)s->to[2] * (double)s->parts;
     plan->stages = s->parts > 1 ? 2 : 1;
-    plan->workspace = s->parts > 1 ? s->lines * s->to[2] * s->parts * (int64_t)sizeof(FN(best)) : 0;
+    plan->workspace = s->parts == 1 ? 0 : (int64_t)sizeof(FN(best)) * (results < 1e15 ? s->lines * s->to[2] * s->parts : INT64_C(1) << 56);
     plan->scratch = FC_SCRATCH_HEAD + (FC_WINDOWS_LEVELS + 4) * (FC_WINDOWS_COLUMNS + VL) * (int64_t)sizeof(real) +
                     FC_WINDOWS_WIDTH * (int64_t)(sizeof(fc_window) + sizeof(FN(best)));
     return NULL;
@@ -400,11 +411,12 @@ static void FN(fill_planes)(const fc_problem *p, const FN(windows_state) *s, con
 
 /* ---- tasks ---- */
 
-/* The parts of each result of a line, in order. Only lines of one result at a time have parts. */
+/* The parts of each result of a line, in order. */
 static void FN(join_parts)(FN(line) *l, const fc_call *call, int64_t line)
 {
     const FN(windows_state) *s = l->s;
     FN(line_turn)(l, call, line, 0);
+    l->width = 1;
     for (l->first = 0; l->first < s->to[2]; l->first++) {
         const FN(best) *parts = (const FN(best) *)(const void *)call->workspace + (line * s->to[2] + l->first) * s->parts;
         l->found[0] = parts[0];
@@ -455,7 +467,8 @@ static void FN(windows_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage,
         if (s->parts == 1)
             FN(line_put)(&l, call, line);
         else
-            ((FN(best) *)(void *)call->workspace)[(line * s->to[2] + first) * s->parts + part] = l.found[0];
+            for (int64_t k = 0; k < l.width; k++)
+                ((FN(best) *)(void *)call->workspace)[(line * s->to[2] + first + k) * s->parts + part] = l.found[k];
     }
 }
 

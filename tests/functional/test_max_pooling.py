@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,18 @@ import pytest
 from helpers import DTYPES, ISAS, LAYOUTS, THREADS, USABLE_ISAS, Array, assert_same, dot, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from windows import ADAPTIVE, DILATED, SLIDING, Window, adaptive_id, function, windows
+from windows import (
+    ADAPTIVE,
+    DILATED,
+    LAID_OUT,
+    PARALLEL,
+    SLIDING,
+    Window,
+    adaptive_axes,
+    adaptive_id,
+    function,
+    windows,
+)
 
 import fastconv as fc
 from fastconv import plan, reference
@@ -69,57 +81,58 @@ def assert_maxima(window: Window, dtype: Any, kind: str = "") -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("window", SLIDING + DILATED, ids=str)
-def test_maxima_are_the_references(window: Window, dtype: Any, isa: str) -> None:
-    with isa_limit(isa):
-        assert_maxima(window, dtype)
+def test_maxima_are_the_references(window: Window, isa: str) -> None:
+    for dtype in DTYPES:
+        with isa_limit(isa):
+            assert_maxima(window, dtype)
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("kind", SPECIAL)
 @pytest.mark.parametrize("window", SMALL[::2], ids=str)
-def test_nan_and_infinity(window: Window, kind: str, isa: str) -> None:
+def test_nan_and_infinity(window: Window, isa: str) -> None:
     """Of NaNs the last, of equal values the first, and never an index in the padding."""
-    with isa_limit(isa):
-        assert_maxima(window, np.float32, kind)
+    for kind in SPECIAL:
+        with isa_limit(isa):
+            assert_maxima(window, np.float32, kind)
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", ["", "nan", "-inf"])
 @pytest.mark.parametrize("window", SMALL[1::2], ids=str)
-def test_the_algorithm_for_any_windows(window: Window, kind: str, dtype: Any, isa: str, only_windows: None) -> None:
-    with isa_limit(isa):
-        assert_maxima(window, dtype, kind)
+def test_the_algorithm_for_any_windows(window: Window, isa: str, only_windows: None) -> None:
+    for dtype, kind in product(DTYPES, ("", "nan", "-inf")):
+        with isa_limit(isa):
+            assert_maxima(window, dtype, kind)
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", ["", "nan", "all -inf"])
 @pytest.mark.parametrize("case", ADAPTIVE, ids=adaptive_id)
-def test_adaptive_maxima_are_the_references(case: Any, kind: str, dtype: Any, isa: str) -> None:
-    shape, size = case
-    n = len(shape) - 1 if shape == (9, 5, 6) else len(shape) - 2
-    x = whole(np.random.default_rng(0), *shape, dtype=dtype, most=9)
-    x = special(x, kind) if kind else x
-    y, at = adaptive_reference(case, n, dtype, kind)
-    with isa_limit(isa):
-        pool = function(fc, "adaptive_max_pool", n)
-        got, got_at = pool(x, size, return_indices=True)
-        assert_same(got, y, share=0)
-        assert_same(got_at, at, share=0)
-        assert_same(pool(x, size), y, share=0)
+def test_adaptive_maxima_are_the_references(case: Any, isa: str) -> None:
+    size, n = case[1], adaptive_axes(case)
+    for dtype, kind in product(DTYPES, ("", "nan", "all -inf")):
+        x, y, at = expected_adaptive(case, dtype, kind)
+        with isa_limit(isa):
+            pool = function(fc, "adaptive_max_pool", n)
+            got, got_at = pool(x, size, return_indices=True)
+            assert_same(got, y, share=0)
+            assert_same(got_at, at, share=0)
+            assert_same(pool(x, size), y, share=0)
 
 
 @lru_cache(maxsize=300)
-def adaptive_reference(case: Any, n: int, dtype: Any, kind: str) -> Any:
+def expected_adaptive(case: Any, dtype: Any, kind: str) -> tuple[Array, Array, Array]:
     x = whole(np.random.default_rng(0), *case[0], dtype=dtype, most=9)
-    return function(reference, "adaptive_max_pool", n)(special(x, kind) if kind else x, case[1], return_indices=True)
+    x = special(x, kind) if kind else x
+    return x, *function(reference, "adaptive_max_pool", adaptive_axes(case))(x, case[1], return_indices=True)
 
 
 @settings(max_examples=150, deadline=None)
-@given(window=windows(), dtype=st.sampled_from([np.float16, *DTYPES]), isa=st.sampled_from(USABLE_ISAS), kind=st.sampled_from(["", *SPECIAL]))
+@given(
+    window=windows(),
+    dtype=st.sampled_from([np.float16, *DTYPES]),
+    isa=st.sampled_from(USABLE_ISAS),
+    kind=st.sampled_from(["", *SPECIAL]),
+)
 def test_any_window(window: Window, dtype: Any, isa: str, kind: str) -> None:
     with isa_limit(isa):
         assert_maxima(window, dtype, kind)
@@ -129,17 +142,15 @@ def test_any_window(window: Window, dtype: Any, isa: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("window", (SLIDING + DILATED)[::2], ids=str)
-def test_gradients_go_to_the_maxima(window: Window, dtype: Any, isa: str) -> None:
-    x, _, at = expected(window, dtype)
-    gy = window.grad(dtype)
-    with isa_limit(isa):
-        gx = function(fc, "max_pool", window, True)(gy, at, x.shape)
-    assert_same(gx, function(reference, "max_pool", window, True)(gy, at, x.shape), share=0)
-    # Adjoint to the selection of the maxima, to the last bit.
-    chosen = np.take_along_axis(x.reshape(-1, np.prod(x.shape[-window.axes :])), at.reshape(-1, np.prod(at.shape[-window.axes :])), 1)
-    assert dot(gy.ravel(), chosen.ravel()) == dot(gx, x)
+def test_gradients_go_to_the_maxima(window: Window, isa: str) -> None:
+    for dtype in DTYPES:
+        x, y, at = expected(window, dtype)
+        gy = window.grad(dtype)
+        with isa_limit(isa):
+            gx = function(fc, "max_pool", window, True)(gy, at, x.shape)
+        assert_same(gx, function(reference, "max_pool", window, True)(gy, at, x.shape), share=0)
+        assert dot(gy, y) == dot(gx, x)  # adjoint to the selection of the maxima, to the last bit
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -153,30 +164,19 @@ def test_adaptive_gradients_go_to_the_maxima(isa: str) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
 @pytest.mark.parametrize("window", [w for w in SLIDING if w.padding == 0][::2], ids=str)
-def test_unpooling(window: Window, dtype: Any, isa: str) -> None:
+def test_unpooling(window: Window, isa: str) -> None:
     """Of several values for one place the last stays; the gradient reads the places."""
-    x, y, at = expected(window, np.float32)
-    y = y.astype(dtype)
-    size = x.shape[-window.axes :]
-    arguments = (at, window.kernel, window.stride, 0)
-    try:
-        want = function(reference, "max_unpool", window)(y, *arguments, size)
-    except ValueError:
-        size = None  # farther than a stride from the usual size: then the usual one, where the indices fit into it
-        try:
-            want = function(reference, "max_unpool", window)(y, *arguments)
-        except ValueError:
-            with pytest.raises(ValueError, match="indices"):
-                function(fc, "max_unpool", window)(y, *arguments)
-            return
-    with isa_limit(isa):
-        got = function(fc, "max_unpool", window)(y, *arguments, size)
-        assert_same(got, want, share=0)
+    x, maxima, at = expected(window, np.float32)
+    for dtype in (np.float16, *DTYPES):
+        y = maxima.astype(dtype)
+        arguments = (at, window.kernel, window.stride, 0, x.shape[-window.axes :])
+        want = function(reference, "max_unpool", window)(y, *arguments)
         gy = whole(np.random.default_rng(2), *want.shape, dtype=dtype)
-        back = function(fc, "max_unpool", window, True)(gy, at)
-    assert_same(back, function(reference, "max_unpool", window, True)(gy, at))
+        with isa_limit(isa):
+            assert_same(function(fc, "max_unpool", window)(y, *arguments), want, share=0)
+            back = function(fc, "max_unpool", window, True)(gy, at)
+        assert_same(back, function(reference, "max_unpool", window, True)(gy, at))
 
 
 def test_unpooling_to_a_wanted_size() -> None:
@@ -209,10 +209,17 @@ def _with(value: Any, dtype: Any = np.int64) -> Array:
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(
     "indices",
-    [_with(-1), _with(24), _with(-(2**63)), _with(2**63 - 1), _with(2**32), _with(-5, np.int8), _with(24, np.uint16), _with(2**63 + 7, np.uint64)],
+    [
+        *map(_with, (-1, 24, 2**32, 2**63 - 1, -(2**63))),
+        _with(-5, np.int8),
+        _with(24, np.uint16),
+        _with(2**63 + 7, np.uint64),
+    ],
     ids=lambda a: f"{a[0, 1, 1, 2]}-{a.dtype}",
 )
-@pytest.mark.parametrize("name", ["max_pool2d_backward", "adaptive_max_pool2d_backward", "max_unpool2d", "max_unpool2d_backward"])
+@pytest.mark.parametrize(
+    "name", ["max_pool2d_backward", "adaptive_max_pool2d_backward", "max_unpool2d", "max_unpool2d_backward"]
+)
 def test_indices_outside_the_plane_are_refused(name: str, indices: Array, isa: str) -> None:
     values = np.ones((1, 2, 2, 3), np.float32)
     call = {
@@ -254,7 +261,7 @@ def test_indices_that_are_no_indices() -> None:
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("window", [Window((3, 4, 9, 11), 3, 2, 1), Window((3, 4, 6, 7), (6, 7)), Window((2, 3, 80, 90), 70, 5)], ids=str)
+@pytest.mark.parametrize("window", LAID_OUT, ids=str)
 def test_any_layout(window: Window, layout: str, isa: str) -> None:
     x, y, at = expected(window, np.float32)
     gy = window.grad(np.float32)
@@ -266,13 +273,14 @@ def test_any_layout(window: Window, layout: str, isa: str) -> None:
         assert_same(got_at, at, share=0)
         np.testing.assert_array_equal(laid, x)
         assert_same(fc.adaptive_max_pool2d(lay(x), (2, 3)), reference.adaptive_max_pool2d(x, (2, 3)))
-        indices = at.T.copy().T if layout == "inside" else at[:, ::-1][:, ::-1] if layout == "read-only" else lay(at) if layout != "stepped" else at
-        assert_same(fc.max_pool2d_backward(lay(gy), indices, x.shape), fc.max_pool2d_backward(gy, at, x.shape), share=0)
-        size = x.shape[2:]
+        indices = at.T.copy().T if layout in ("inside", "stepped") else lay(at)  # which surround them with NaN
+        want = reference.max_pool2d_backward(gy, at, x.shape)
+        assert_same(fc.max_pool2d_backward(lay(gy), indices, x.shape), want, share=0)
         back = whole(np.random.default_rng(3), *x.shape)
         assert_same(fc.max_unpool2d_backward(lay(back), indices), reference.max_unpool2d_backward(back, at))
-        if window.kernel == (6, 7):
-            assert_same(fc.max_unpool2d(lay(y), indices, window.kernel), reference.max_unpool2d(y, at, window.kernel, None, 0, size), share=0)
+        places = indices % y[0, 0].size
+        want = reference.max_unpool2d(y, places, 1)
+        assert_same(fc.max_unpool2d(lay(y), places, 1), want, share=0)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -288,7 +296,8 @@ def test_broadcast_views(kernel: Any, axes: tuple[int, ...], isa: str) -> None:
         assert_same(got, want)
         assert_same(at, want_at, share=0)
         gy = np.broadcast_to(np.float32(2), got.shape)
-        assert_same(fc.max_pool2d_backward(gy, at, shape), reference.max_pool2d_backward(np.ascontiguousarray(gy), at, shape), share=0)
+        want = reference.max_pool2d_backward(np.ascontiguousarray(gy), at, shape)
+        assert_same(fc.max_pool2d_backward(gy, at, shape), want, share=0)
 
 
 def test_views_of_more_elements_than_int32_counts() -> None:
@@ -329,7 +338,24 @@ def test_a_window_of_several_parts() -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("window", [Window((1, 2, 300, 190), 3, 2, 1), Window((2, 5, 90, 100), 75, 1), Window((3, 4, 50, 60), (50, 60))], ids=str)
+def test_large_windows_that_overlap(isa: str) -> None:
+    """Rows are shared out between tasks, which find parts of several windows each."""
+    x = whole(np.random.default_rng(0), 1, 1, 2600, 2700, most=99)
+    x[0, 0, ::7, ::11] = 99
+    x[0, 0, 2300, 1234] = np.nan
+    with isa_limit(isa):
+        y, at = fc.max_pool2d(x, 2200, (100, 250), return_indices=True)
+        assert_same(fc.max_pool2d(x, 2200, (100, 250)), y)
+    plane = np.arange(2600 * 2700).reshape(2600, 2700)
+    for i, j in np.ndindex(5, 3):
+        part = np.s_[100 * i : 100 * i + 2200, 250 * j : 250 * j + 2200]
+        first = int(x[0, 0][part].argmax())  # or the only NaN
+        np.testing.assert_array_equal(y[0, 0, i, j], x[0, 0][part].flat[first])
+        assert at[0, 0, i, j] == plane[part].flat[first]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("window", PARALLEL, ids=str)
 def test_the_same_bits_at_any_number_of_threads(window: Window, isa: str) -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal(window.shape).astype(np.float32)

@@ -85,8 +85,8 @@ SLIDING = [
     Window((2, 2, 20, 23), 9, 1, 4),
     Window((1, 2, 30, 41), (11, 8), (4, 3), (5, 4)),
     Window((1, 1, 31, 60), 2, (13, 17)),
-    Window((1, 1, 80, 90), 70, 1, 3),
-    Window((1, 1, 150, 160), 100, 40),
+    Window((1, 1, 40, 50), 30, 1, 3),
+    Window((1, 1, 50, 90), (40, 25), (9, 40)),
     Window((1, 2, 400), 130, 1, 7),
     # one and three axes, one sample
     Window((2, 3, 50), 4, 3, ((2, 1),)),
@@ -112,9 +112,13 @@ DILATED = [
     Window((1, 2, 20, 40), (1, 5), 1, 0, (1, 9)),
     Window((1, 1, 25), 4, 3, ((2, 2),), 6),
     Window((1, 2, 7, 6, 8), 2, 1, 0, (3, 1, 2)),
-    Window((1, 1, 100, 130), (6, 7), 1, 0, 18),
+    Window((1, 1, 120, 130), (6, 7), 1, 0, (22, 18)),
     Window((1, 1, 30_000), 2, 1, 0, 20_000),
 ]
+
+#: For arrays of any layout, and for threads: by outputs and by inputs in the lanes, and whole planes.
+LAID_OUT = [Window((3, 4, 9, 11), 3, 2, 1), Window((3, 4, 6, 7), (6, 7)), Window((2, 3, 80, 90), 70, 5)]
+PARALLEL = [Window((1, 2, 300, 190), 3, 2, 1), Window((2, 5, 90, 100), 75, 1), Window((3, 4, 50, 60), (50, 60))]
 
 #: Sizes of the input and of the result.
 ADAPTIVE = [
@@ -140,6 +144,11 @@ ADAPTIVE = [
     ((1, 2, 4, 6, 5), (2, 1, 1)),
     ((9, 5, 6), 4),
 ]
+
+
+def adaptive_axes(case: Any) -> int:
+    """Number of spatial axes of such a case; the last one has no batch axis."""
+    return len(case[0]) - (1 if case is ADAPTIVE[-1] else 2)
 
 
 def adaptive_id(case: Any) -> str:

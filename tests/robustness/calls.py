@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastconv as fc
+from fastconv import nn
 
 Array = NDArray[Any]
 DIMS = (1, 2, 3)
@@ -123,8 +124,6 @@ class Layer:
     input: Array = field(repr=False)
 
     def __call__(self, **changes: Any) -> Any:
-        from fastconv import nn
-
         return getattr(nn, self.name)(**{**self.arguments, **changes})
 
 

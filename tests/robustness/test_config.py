@@ -310,6 +310,19 @@ def test_frozen_weights_give_the_same_bits(name: str, algorithm: str, isa: str) 
                     assert bits(call(weight=frozen, algorithm=algorithm)) == want
 
 
+@pytest.mark.parametrize("isa", USABLE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_frozen_weights_and_winograd(dtype: Any, isa: str) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 40, 19, 22)).astype(dtype), rng.standard_normal((36, 20, 3, 3)).astype(dtype)
+    frozen = fc.freeze_weight(w)
+    options: dict[str, Any] = {"padding": 1, "groups": 2, "algorithm": "winograd"}
+    with isa_limit(isa):
+        y = fc.conv2d(x, w, **options)
+        assert bits(fc.conv2d(x, frozen, **options)) == bits(y)
+        assert bits(fc.conv2d_backward(y, x, frozen, **options)) == bits(fc.conv2d_backward(y, x, w, **options))
+
+
 def test_later_changes_do_not_show() -> None:
     call = CALLS["conv2d"]
     w = call.arguments["weight"].copy()

@@ -68,7 +68,8 @@ print(*measure(call))
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "threads"), [("auto", 1), ("auto", 4), ("direct", 2), ("im2col", 2), ("depthwise", 2)]
+    ("algorithm", "threads"),
+    [("auto", 1), ("auto", 4), ("direct", 2), ("im2col", 2), ("depthwise", 2), ("winograd", 2)],
 )
 @pytest.mark.parametrize("what", ["y", "gx", "gw"])
 def test_no_patch_matrix(run_python: Any, algorithm: str, what: str, threads: int) -> None:

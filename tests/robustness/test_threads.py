@@ -81,10 +81,14 @@ def test_the_same_bits_with_every_algorithm(name: str, algorithm: str) -> None:
         (1, 96, 96, (40, 40), (3, 3), {"padding": 1, "groups": 96}),
         (33, 24, 40, (7, 7), (1, 1), {}),
         (1, 2, 3, (150, 150), (33, 33), {}),
+        (2, 40, 70, (50, 61), (3, 3), {"padding": 1}),
+        (2, 40, 70, (50, 61), (3, 3), {"padding": ((0, 2), (1, 0)), "groups": 2}),
+        (9, 33, 65, (14, 14), (3, 3), {"padding": 1}),
+        (5, 300, 130, (6, 7), (6, 7), {}),  # a kernel over the whole input
     ],
     ids=str,
 )
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col", "winograd"])
 def test_the_same_bits_of_other_shapes(
     batch: int,
     channels: int,
@@ -94,6 +98,8 @@ def test_the_same_bits_of_other_shapes(
     options: dict[str, Any],
     algorithm: str,
 ) -> None:
+    if algorithm == "winograd" and (kernel != (3, 3) or "stride" in options):
+        pytest.skip("3x3 kernels at stride 1")
     rng = np.random.default_rng(1)
     x = rng.standard_normal((batch, channels, *size)).astype(np.float32)
     w = rng.standard_normal((outputs, channels // options.get("groups", 1), *kernel)).astype(np.float32)
