@@ -24,6 +24,7 @@ __all__ = [
     "choice",
     "conv_problem",
     "conv_transpose_problem",
+    "countable",
     "data",
     "flag",
     "float_dtype",
@@ -235,6 +236,15 @@ def grad(op: str, array: Array, shape: tuple[int, ...], name: str = "grad_output
             f"{op}: {name} must have the shape of the forward result {shape}, received shape {array.shape}"
         )
     return array
+
+
+def countable(op: str, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise MemoryError for an array so large that products of sizes would leave 64 bits."""
+    elements = 1
+    for size in shape:
+        elements *= size
+    if elements * dtype.itemsize * 64 >= _LARGEST:
+        raise MemoryError(f"{op}: {name} of shape {shape} and dtype {dtype} cannot be held in memory")
 
 
 def result(op: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, zero: bool = False) -> Array:

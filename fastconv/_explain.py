@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
-from fastconv.functional import _conv
+from fastconv.functional import _conv, conv
 
 __all__ = ["explain"]
 
@@ -43,5 +44,6 @@ def explain(operator: str | Callable[..., Any], *args: Any, **kwargs: Any) -> An
     bare = name.removesuffix("_backward")
     if bare not in {f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)}:
         raise ValueError(f"explain: operator must be a convolution or its backward, received operator={operator!r}")
+    signature(getattr(conv, name)).bind_partial(*args, **kwargs)  # a TypeError for arguments that do not exist
     found = _conv.explain_conv(name, *args, **kwargs)
     return found[0] if len(found) == 1 else found

@@ -7,7 +7,10 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import index
 from pathlib import Path
+
+import numpy as np
 
 from fastconv import _engine
 
@@ -62,9 +65,12 @@ def _limit() -> int:
 
 
 def _checked(n: object, name: str) -> int:
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"{name}: the number of threads must be an integer, received {n!r}")
-    value = int(n.__index__())
+    try:
+        if isinstance(n, bool | np.bool_):
+            raise TypeError
+        value = index(n)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: the number of threads must be an integer, received {n!r}") from None
     if not 1 <= value <= _limit():
         raise ValueError(f"{name}: the number of threads must be between 1 and {_limit()}, received {value}")
     return value

@@ -79,6 +79,7 @@ cdef extern from "driver.h":
     double fc_now() noexcept nogil
     void *fc_allocate(size_t) noexcept nogil
     void fc_free(void *) noexcept nogil
+    int fc_threads_possible(int) noexcept nogil
     void fc_drain(fc_queue *, const fc_plan *, fc_call *, Py_ssize_t, char *) noexcept nogil
 
 # ------------------------------------------------------------------------------------------------ memory
@@ -307,7 +308,7 @@ cdef class Plan:
         cdef size_t workspace = (self.plan.workspace + 63) // 64 * 64 if call.mode == FC_RUN else 0
         cdef Block block
         if threads > 1:
-            threads = self.useful(call.mode, threads)
+            threads = fc_threads_possible(self.useful(call.mode, threads))
         block = checkout(workspace + scratch * <size_t> threads + 64)
         try:
             call.workspace = block.data
@@ -389,7 +390,7 @@ def measure_peak(str dtype, double seconds, int threads, int isa):
     cdef fc_dtype kind = <fc_dtype> (0 if dtype == "float32" else 1)
     cdef int64_t loops = 1000
     cdef double start, took, done, best = 0, end = fc_now() + seconds
-    cdef int n = 1 if forked else threads
+    cdef int n = 1 if forked else fc_threads_possible(threads)
     with nogil:
         while True:
             start = fc_now()
@@ -416,7 +417,7 @@ def measure_peak(str dtype, double seconds, int threads, int isa):
 def measure_bandwidth(double seconds, int threads):
     """The best bytes per second of copying blocks larger than the caches; read and written bytes both count."""
     cdef size_t size = <size_t> 64 << 20, part
-    cdef int n = 1 if forked else threads
+    cdef int n = 1 if forked else fc_threads_possible(threads)
     cdef Block block = checkout(2 * size)
     cdef double start, took, best = 0, end
     part = size // <size_t> n

@@ -19,7 +19,9 @@ static inline double fc_now(void)
 }
 static inline void *fc_allocate(size_t n) { return _aligned_malloc(n, FC_ALIGN); }
 static inline void fc_free(void *p) { _aligned_free(p); }
+static inline int fc_threads_possible(int n) { return n; }
 #else
+#include <pthread.h>
 #include <sys/mman.h>
 #include <time.h>
 static inline double fc_now(void)
@@ -41,6 +43,38 @@ static inline void *fc_allocate(size_t n)
     return p;
 }
 static inline void fc_free(void *p) { free(p); }
+
+static void *fc_wait_for_lock(void *lock)
+{
+    pthread_mutex_lock(lock);
+    pthread_mutex_unlock(lock);
+    return NULL;
+}
+
+/* How many threads, at most n, can run at once beside each other, this one included. libgomp ends the process when it cannot
+ * make a thread (no memory for its stack, a limit on their number); so as many are made and ended here first, once for each
+ * calling thread and larger number, since each has OpenMP threads of its own. */
+static inline int fc_threads_possible(int n)
+{
+    enum { MOST = 1024 };
+    static __thread int proven = 1;
+    if (n <= proven)
+        return n;
+    pthread_t made[MOST];
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    int count = 0, wanted = (n < MOST ? n : MOST) - 1;
+    pthread_mutex_lock(&lock);
+    while (count < wanted && pthread_create(&made[count], NULL, fc_wait_for_lock, &lock) == 0)
+        count++;
+    pthread_mutex_unlock(&lock);
+    for (int i = 0; i < count; i++)
+        pthread_join(made[i], NULL);
+    pthread_mutex_destroy(&lock);
+    if (count < wanted)
+        return count > 2 ? count - 1 : 1; /* leave room for what else a region needs */
+    proven = count + 1;
+    return proven;
+}
 #endif
 
 /* Tasks of a stage, given out `grain` at a time until they or the time are used up. */

@@ -250,11 +250,27 @@ static inline void fc_pixel_table(const fc_panel *p, const fc_box *box, ptrdiff_
             }
 }
 
-/* Elements of one image's and channel's panel for a block of these extents. */
+/* Elements of one image's and channel's panel for a block of these extents; saturates, since a dilated kernel's reach
+ * along two axes may exceed 64 bits. */
 static inline int64_t fc_panel_elements(const fc_corr *c, const int64_t *j, int split)
 {
-    int64_t zero[FC_DIMS] = {0, 0, 0};
-    return fc_panel_of(c, zero, j, 1, split).plane;
+    const int64_t most = INT64_C(1) << 40;
+    double total = 1;
+    for (int d = 0; d < FC_DIMS; d++) {
+        fc_panel_axis a = fc_panel_axis_of(&c->axis[d], 0, j[d], split);
+        total *= (double)a.phases * (double)a.len;
+    }
+    return total < (double)most ? (int64_t)total : most;
+}
+
+/* Channels whose panels for one output fit in FC_PANEL_MOST elements: none where a kernel reaches far to read little. Algorithms
+ * that copy panels decline then. */
+#define FC_PANEL_MOST (INT64_C(1) << 22)
+#define FC_TOO_FAR "kernels that reach over at most 2**22 inputs (in all of a group's channels with \"depthwise\")"
+static inline int64_t fc_panel_channels(const fc_corr *c, int split)
+{
+    const int64_t one[FC_DIMS] = {1, 1, 1};
+    return FC_PANEL_MOST / fc_panel_elements(c, one, split);
 }
 
 /* Blocks that keep `channels` panels within `budget` elements and `pixels` outputs: rows first, as long as they fit, then

@@ -61,6 +61,39 @@ static inline int64_t fc_window_size(const fc_axis *a, int flags, int64_t o)
     return fc_min(start + a->kernel, a->in + a->pad_hi) - start;
 }
 
+/* Boxes of outputs of a plane whose panels stay within `budget` elements: rows of some vectors, then doubled along the axis
+ * where it makes the panel smallest for its outputs. Neighbouring boxes read the same inputs, the fewer the better. */
+static inline fc_blocks fc_pool_blocks(const fc_corr *c, int64_t budget, int64_t pixels, int64_t row, int split)
+{
+    fc_blocks b = {.n = 1, .j = {1, 1, fc_min(c->axis[2].count, fc_min(row, pixels))}, .count_n = 1};
+    while (b.j[2] > 1 && fc_panel_elements(c, b.j, split) > budget)
+        b.j[2] = (b.j[2] + 1) / 2;
+    for (;;) {
+        double least = 0;
+        int best = -1;
+        for (int d = 0; d < FC_DIMS; d++) {
+            int64_t j[FC_DIMS] = {b.j[0], b.j[1], b.j[2]};
+            j[d] = fc_min(c->axis[d].count, 2 * j[d]);
+            int64_t panel = fc_panel_elements(c, j, split), outputs = j[0] * j[1] * j[2];
+            if (j[d] == b.j[d] || panel > budget || outputs > pixels)
+                continue;
+            if (best < 0 || (double)panel / (double)outputs < least) {
+                least = (double)panel / (double)outputs;
+                best = d;
+            }
+        }
+        if (best < 0)
+            break;
+        b.j[best] = fc_min(c->axis[best].count, 2 * b.j[best]);
+    }
+    for (int d = 0; d < FC_DIMS; d++) { /* evened out */
+        b.count[d] = fc_ceil_div(c->axis[d].count, b.j[d]);
+        b.j[d] = fc_ceil_div(c->axis[d].count, b.count[d]);
+        b.count[d] = fc_ceil_div(c->axis[d].count, b.j[d]);
+    }
+    return b;
+}
+
 /* Whether a plane of these sizes lies consecutively in memory. */
 static inline int fc_consecutive(const fc_array *x, int64_t depth, int64_t height, int64_t width)
 {

@@ -105,7 +105,9 @@ def _make(
         return _Recipe(problem, shape, None, "asked for by name")
     if 0 in problem.input_shape or 0 in problem.output_shape:
         return _Recipe(problem, shape, None, "nothing to compute")
-    reason = "asked for by name"
+    for name, size in (("input", problem.input_shape), ("weight", problem.weight_shape), ("result", problem.output_shape)):
+        _check.countable(op, name, size, dtype)
+    reason, named = "asked for by name", algorithm != "auto"
     if algorithm == "auto" and kind == plan.CONV_INPUT_GRAD and op.endswith("d_backward") and problem.whole:
         columns = math.prod(problem.weight_shape[1:])  # padded, its gradient would mostly multiply zeros
         product = plan.matmul_plan(problem.batch, columns, problem.out_channels, dtype)
@@ -116,7 +118,9 @@ def _make(
     try:
         return _Recipe(problem, shape, plan.conv_plan(problem, kind, dtype, algorithm), reason)
     except _engine.Unsupported as error:
-        raise ValueError(f"{op}: {error}, received algorithm={algorithm!r}") from None
+        if named:
+            raise ValueError(f"{op}: {error}, received algorithm={algorithm!r}") from None
+        return _Recipe(problem, shape, plan.conv_plan(problem, kind, dtype, "im2col"), f"{error}")
 
 
 def _recipe(key: tuple[Any, ...], options: tuple[Any, ...], make: Callable[[], _Recipe]) -> _Recipe:

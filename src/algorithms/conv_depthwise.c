@@ -34,6 +34,8 @@ static const char *FN(depthwise_prepare)(fc_plan *plan)
         return "groups of at most 64 summed channels";
     if (c.taps > FC_DEPTHWISE_TAPS)
         return "kernels of at most 4096 taps";
+    if (fc_panel_channels(&c, 1) < c.reds)
+        return FC_TOO_FAR;
     s->phases = fc_corr_phases(p);
     s->has_fill = fc_corr_has_holes(p);
     s->depth = c.reds * c.taps;

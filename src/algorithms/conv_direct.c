@@ -35,6 +35,8 @@ static const char *FN(direct_prepare)(fc_plan *plan)
     const fc_problem *p = &plan->problem;
     FN(direct_state) *s = (void *)plan->state;
     fc_corr c = FN(largest_phase)(p);
+    if (fc_panel_channels(&c, 0) < 1)
+        return FC_TOO_FAR;
     s->phases = fc_corr_phases(p);
     s->has_fill = fc_corr_has_holes(p);
     s->rows_padded = fc_round_up(c.rows, VL);
@@ -53,7 +55,7 @@ static const char *FN(direct_prepare)(fc_plan *plan)
     s->phase_weights = FN(aligned)(s->rows_padded * s->reds * c.taps);
     s->packed = s->phase_weights * s->phases * p->groups;
 
-    s->blocks = fc_choose_blocks(&c, p->batch, s->reds, fc_max(FC_DIRECT_PANEL, s->reds * fc_panel_elements(&c, least, 0)),
+    s->blocks = fc_choose_blocks(&c, p->batch, s->reds, fc_max(FC_DIRECT_PANEL, fc_min(FC_PANEL_MOST, s->reds * fc_panel_elements(&c, least, 0))),
                                  FC_DIRECT_PIXELS, 0);
     s->boxes = fc_blocks_count(&s->blocks);
     int64_t pixels = s->blocks.n * s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2];

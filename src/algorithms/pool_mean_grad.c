@@ -63,7 +63,9 @@ static const char *FN(mean_grad_prepare)(fc_plan *plan)
         return "windows of which a panel of gradients meets one element";
     fc_corr c = FN(cells)(p);
     int64_t work = (int64_t)cell + 4 * c.taps, planes = p->batch * p->in_channels;
-    s->blocks = fc_choose_blocks(&c, 1, 1, FC_POOL_PANEL, fc_max(1, fc_min(4 * FC_POOL_PIXELS / (int64_t)cell, FC_POOL_WORK / work)), 0);
+    int64_t budget = fc_max(FC_POOL_PANEL, fc_min(FC_POOL_LARGE, 16 * (int64_t)panel));
+    s->blocks = fc_pool_blocks(&c, budget, fc_max(1, fc_min(4 * FC_POOL_PIXELS / (int64_t)cell, FC_POOL_WORK / work)),
+                               FC_POOL_ROW, 0);
     s->boxes = fc_blocks_count(&s->blocks);
     int64_t cells = s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2];
     s->bunch = fc_max(1, fc_min(FC_POOL_BUNCH / (cells * work), planes * s->boxes / FC_TASKS_WANTED));

@@ -6,7 +6,9 @@
  * first, then along D and H: in this order the elements of a window still come row by row. */
 
 #define FC_POOL_PANEL ((int64_t)(48 << 10) / (int64_t)sizeof(real)) /* elements: it should stay in the nearer caches */
+#define FC_POOL_LARGE ((int64_t)(256 << 10) / (int64_t)sizeof(real)) /* the same for large windows, which share inputs */
 #define FC_POOL_PIXELS (1 << 14)                                    /* outputs of a box */
+#define FC_POOL_ROW (16 * VL)                                       /* outputs of a box's row, to begin with */
 #define FC_POOL_WORK (1 << 24)                                      /* element-taps of a task: a few ms */
 #define FC_POOL_BUNCH (1 << 17)                                     /* element-taps worth a task */
 #define FC_POOL_TAPS 16                                             /* with more of them, two passes are cheaper */
@@ -45,7 +47,8 @@ static const char *FN(pool_taps_prepare)(fc_plan *plan)
     s->lines = c.taps > FC_POOL_TAPS && lines > 1 && c.axis[2].taps > 1 ? lines : 0;
     s->taps = s->lines ? c.axis[2].taps : c.taps;
     int64_t work = s->taps + s->lines, planes = p->batch * p->in_channels;
-    s->blocks = fc_choose_blocks(&c, 1, 1, FC_POOL_PANEL, fc_max(1, fc_min(FC_POOL_PIXELS, FC_POOL_WORK / work)), 1);
+    int64_t budget = fc_max(FC_POOL_PANEL, fc_min(FC_POOL_LARGE, 16 * (int64_t)panel));
+    s->blocks = fc_pool_blocks(&c, budget, fc_max(1, fc_min(FC_POOL_PIXELS, FC_POOL_WORK / work)), FC_POOL_ROW, 1);
     s->boxes = fc_blocks_count(&s->blocks);
     int64_t pixels = s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2];
     s->bunch = fc_max(1, fc_min(FC_POOL_BUNCH / (pixels * work), planes * s->boxes / FC_TASKS_WANTED));

@@ -35,6 +35,10 @@ static const char *FN(wgrad_prepare_as)(fc_plan *plan, int use_patches)
     s->lanes = fc_round_up(fc_ceil_div(c.rows, s->k_tiles), s->k_tiles > 1 ? FC_LANES : VL);
     s->k_tiles = fc_ceil_div(c.rows, s->lanes);
     s->channels = fc_max(1, fc_min(c.reds, FC_WGRAD_TILE / (s->lanes * c.taps)));
+    if (!use_patches && fc_panel_channels(&c, 0) < 1)
+        return FC_TOO_FAR;
+    if (!use_patches)
+        s->channels = fc_min(s->channels, fc_panel_channels(&c, 0));
     s->c_tiles = fc_ceil_div(c.reds, s->channels);
     s->channels = fc_ceil_div(c.reds, s->c_tiles);
     s->tile = FN(aligned)(s->lanes * s->channels * c.taps);

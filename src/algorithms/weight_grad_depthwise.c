@@ -22,6 +22,8 @@ static const char *FN(dwgrad_prepare)(fc_plan *plan)
         return "groups of at most 64 channels, in and out";
     if (c.taps > FC_DEPTHWISE_TAPS)
         return "kernels of at most 4096 taps";
+    if (fc_panel_channels(&c, 1) < c.reds)
+        return FC_TOO_FAR;
     s->blocks = fc_choose_blocks(&c, 1, c.reds, FC_DEPTHWISE_PANEL, 1 << 14, 1);
     s->blocks.count_n = p->batch;
     s->boxes = fc_blocks_count(&s->blocks);
