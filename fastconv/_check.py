@@ -238,13 +238,13 @@ def grad(op: str, array: Array, shape: tuple[int, ...], name: str = "grad_output
     return array
 
 
-def countable(op: str, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def countable(op: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Raise MemoryError for an array so large that products of sizes would leave 64 bits."""
     elements = 1
     for size in shape:
         elements *= size
     if elements * dtype.itemsize * 64 >= _LARGEST:
-        raise MemoryError(f"{op}: {name} of shape {shape} and dtype {dtype} cannot be held in memory")
+        raise MemoryError(f"{op}: an array of shape {shape} and dtype {dtype} cannot be held in memory")
 
 
 def result(op: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, zero: bool = False) -> Array:

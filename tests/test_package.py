@@ -13,8 +13,16 @@ import pytest
 from fastconv import _engine
 
 IMPORT_SECONDS = 0.030  # over NumPy's own
+IMPORT_SHARE = 0.4  # of NumPy's own: what counts on a machine so slow or busy that NumPy takes 75 ms or more
 
-COST = "import numpy, time; start = time.process_time(); import fastconv; print(time.process_time() - start)"
+COST = """
+import time
+start = time.process_time()
+import numpy
+middle = time.process_time()
+import fastconv
+print(middle - start, time.process_time() - middle)
+"""
 BROUGHT = """
 import sys
 import numpy
@@ -42,9 +50,9 @@ def run_python(code: str, **environment: str) -> str:
 
 
 def test_import_is_cheap(tmp_path: Path) -> None:
-    """In CPU time, which other processes do not lengthen much; the first import compiles the Python files."""
-    costs = [float(run_python(COST, PYTHONPYCACHEPREFIX=str(tmp_path), OMP_NUM_THREADS="1")) for _ in range(10)]
-    assert min(costs[1:]) <= IMPORT_SECONDS
+    """In CPU time, the best of some; the first import, which compiles the Python files, does not count."""
+    runs = [run_python(COST, PYTHONPYCACHEPREFIX=str(tmp_path), OPENBLAS_NUM_THREADS="1").split() for _ in range(8)]
+    assert any(float(ours) <= max(IMPORT_SECONDS, IMPORT_SHARE * float(numpys)) for numpys, ours in runs[1:]), runs
 
 
 def test_import_needs_numpy_alone() -> None:

@@ -105,8 +105,8 @@ def _make(
         return _Recipe(problem, shape, None, "asked for by name")
     if 0 in problem.input_shape or 0 in problem.output_shape:
         return _Recipe(problem, shape, None, "nothing to compute")
-    for name, size in (("input", problem.input_shape), ("weight", problem.weight_shape), ("result", problem.output_shape)):
-        _check.countable(op, name, size, dtype)
+    for size in (problem.input_shape, problem.weight_shape, problem.output_shape):
+        _check.countable(op, size, dtype)
     reason, named = "asked for by name", algorithm != "auto"
     if algorithm == "auto" and kind == plan.CONV_INPUT_GRAD and op.endswith("d_backward") and problem.whole:
         columns = math.prod(problem.weight_shape[1:])  # padded, its gradient would mostly multiply zeros

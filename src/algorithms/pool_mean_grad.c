@@ -62,7 +62,7 @@ static const char *FN(mean_grad_prepare)(fc_plan *plan)
     if (panel > (double)FC_POOL_PANEL)
         return "windows of which a panel of gradients meets one element";
     fc_corr c = FN(cells)(p);
-    int64_t work = (int64_t)cell + 4 * c.taps, planes = p->batch * p->in_channels;
+    int64_t work = (int64_t)cell + 4 * (c.axis[2].taps + c.axis[0].taps * c.axis[1].taps), planes = p->batch * p->in_channels;
     int64_t budget = fc_max(FC_POOL_PANEL, fc_min(FC_POOL_LARGE, 16 * (int64_t)panel));
     s->blocks = fc_pool_blocks(&c, budget, fc_max(1, fc_min(4 * FC_POOL_PIXELS / (int64_t)cell, FC_POOL_WORK / work)),
                                FC_POOL_ROW, 0);
