@@ -206,10 +206,14 @@ def forward(
 
 
 def _bias_grad(gy: Array, n: int) -> Array:
-    """Sum over images and pixels: along each plane first, which NumPy adds pairwise."""
-    planes = gy.reshape(*gy.shape[: gy.ndim - n], math.prod(gy.shape[gy.ndim - n :])).sum(axis=-1)
+    """Sum over images and pixels: along each plane first, which NumPy adds pairwise; axes that repeat are multiplied."""
+    channel = gy.ndim - n - 1
+    repeats = [axis != channel and gy.strides[axis] == 0 and gy.shape[axis] > 1 for axis in range(gy.ndim)]
+    times = math.prod(size for size, repeated in zip(gy.shape, repeats, strict=True) if repeated)
+    gy = gy[tuple(slice(0, 1) if repeated else slice(None) for repeated in repeats)]
+    planes = gy.reshape(*gy.shape[: channel + 1], math.prod(gy.shape[channel + 1 :])).sum(axis=-1)
     total: Array = planes.sum(axis=0) if planes.ndim == 2 else planes
-    return total
+    return total * gy.dtype.type(times) if times > 1 else total
 
 
 def backward(
