@@ -206,7 +206,7 @@ def forward(
 
 
 def _bias_grad(gy: Array, n: int) -> Array:
-    """Sum over images and pixels: along each plane first, which NumPy adds pairwise; axes that repeat are multiplied."""
+    """Sum over images and pixels: each plane first, which NumPy adds pairwise; repeated axes are multiplied."""
     channel = gy.ndim - n - 1
     repeats = [axis != channel and gy.strides[axis] == 0 and gy.shape[axis] > 1 for axis in range(gy.ndim)]
     times = math.prod(size for size, repeated in zip(gy.shape, repeats, strict=True) if repeated)

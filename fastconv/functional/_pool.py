@@ -20,7 +20,7 @@ from fastconv._threads import current
 
 __all__ = [
     "Ints", "OutputSize", "Padding", "Recipe", "adaptive_problem", "input_problem", "places", "prepare", "recipe_for",
-    "refuse", "run", "run_scatter", "scatter_recipe",
+    "refuse", "run", "run_scatter", "same_shape", "scatter_recipe",
 ]
 
 Ints = int | tuple[int, ...]
@@ -135,6 +135,12 @@ def places(op: str, indices: ArrayLike) -> Array:
     if array.dtype.kind not in "iu":
         raise TypeError(f"{op}: indices must hold integers, received indices of dtype {array.dtype}")
     return np.require(array, array.dtype.newbyteorder("="), "A")
+
+
+def same_shape(op: str, indices: Array, name: str, values: Array) -> None:
+    """Check that each value has an index."""
+    if indices.shape != values.shape:
+        raise ValueError(f"{op}: indices must have the shape of {name}, {values.shape}, received shape {indices.shape}")
 
 
 def scatter_recipe(
