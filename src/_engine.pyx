@@ -307,12 +307,14 @@ cdef class Plan:
         cdef size_t scratch = (self.plan.scratch + 63) // 64 * 64
         cdef size_t workspace = (self.plan.workspace + 63) // 64 * 64 if call.mode == FC_RUN else 0
         cdef Block block
+        cdef int team = 1
         if threads > 1:
-            threads = fc_threads_possible(self.useful(call.mode, threads))
+            team = fc_threads_possible(threads)
+            threads = self.useful(call.mode, team)
         block = checkout(workspace + scratch * <size_t> threads + 64)
         try:
             call.workspace = block.data
-            self.stages(call, threads, block.data + workspace, scratch)
+            self.stages(call, threads, team, block.data + workspace, scratch)
         finally:
             give_back(block)
         return 0
@@ -325,7 +327,9 @@ cdef class Plan:
             most = max(most, (n + grain - 1) // grain)
         return threads if threads < most else <int> most
 
-    cdef int stages(self, fc_call *call, int threads, char *scratch, size_t step) except -1:
+    cdef int stages(self, fc_call *call, int threads, int team, char *scratch, size_t step) except -1:
+        # The team is the same in every region, or libgomp would end the threads that a smaller one leaves over and make
+        # them anew; those that a stage has no portion for return at once.
         cdef Py_ssize_t s, grain = 1
         cdef fc_queue queue
         cdef double last = fc_now()
@@ -342,8 +346,9 @@ cdef class Plan:
                 while queue.next < queue.end:
                     queue.deadline = last + SLICE
                     if n > 1:
-                        with parallel(num_threads=n):
-                            fc_drain(&queue, plan, call, s, scratch + <size_t> threadid() * step)
+                        with parallel(num_threads=team):
+                            if threadid() < n:
+                                fc_drain(&queue, plan, call, s, scratch + <size_t> threadid() * step)
                     else:
                         fc_drain(&queue, plan, call, s, scratch)
                     if fc_now() > queue.deadline:

@@ -58,8 +58,10 @@ static inline int fc_threads_possible(int n)
 {
     enum { MOST = 1024 };
     static __thread int proven = 1;
-    if (n <= proven)
+    if (n <= proven) {
+        proven = n > 1 ? n : 1; /* libgomp ends the threads that a smaller team leaves over */
         return n;
+    }
     pthread_t made[MOST];
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     int count = 0, wanted = (n < MOST ? n : MOST) - 1;

@@ -25,7 +25,8 @@ def run_python() -> Run:
 
     def run(code: str, *, timeout: float = 120, fails: bool = False, **environment: str) -> str:
         clean = {name: value for name, value in os.environ.items() if name not in _OURS}
-        command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)]
+        # -P: the package under test is the one that is installed, not the one in the current folder.
+        command = [sys.executable, "-P", "-X", "faulthandler", "-c", textwrap.dedent(code)]
         done = subprocess.run(
             command,
             capture_output=True,

@@ -13,7 +13,8 @@ from typing import Any
 
 import bad_calls
 import numpy as np
-from bad_calls import CALLS, zeros
+from bad_calls import CALLS
+from wrong import zeros
 
 import fastconv as fc
 

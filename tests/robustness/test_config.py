@@ -56,7 +56,7 @@ def test_show_config_in_an_unknown_mode(mode: Any) -> None:
 
 
 def test_the_module_prints_it_too() -> None:
-    done = subprocess.run([sys.executable, "-m", "fastconv", "info"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-m", "fastconv", "info"], capture_output=True, text=True, check=True)
     for word in (fc.__version__, "threads", "baseline", "OpenMP", platform.python_version()):
         assert word in done.stdout
 

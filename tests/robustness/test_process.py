@@ -425,6 +425,22 @@ print("fine")
     assert run_python(LIMITS.replace("assert_usable()  # makes the threads", "") + code) == "fine\n"
 
 
+@needs_limits
+def test_threads_that_were_there_before_may_be_gone(run_python: Any) -> None:
+    """libgomp ends the threads that a smaller team leaves over: that they could be made once proves nothing."""
+    code = """
+x, w = one(1, 64, 256, 256), one(64, 64, 3, 3)
+for threads in (40, 2):
+    fc.set_num_threads(threads)
+    fc.conv2d(x, w)
+limit(20)
+fc.set_num_threads(40)
+assert (fc.conv2d(x, w) == 576).all()
+print("fine")
+"""
+    assert run_python(LIMITS.replace("assert_usable()  # makes the threads", "") + code) == "fine\n"
+
+
 # ------------------------------------------------------------------------------------------- floating-point environment
 
 MXCSR = """

@@ -371,3 +371,34 @@ def test_import_and_tiny_calls_start_no_threads(run_python: Any) -> None:
     assert tiny == before
     if fc.show_config(mode="dicts")["OpenMP"]["version"].isdigit():  # type: ignore[index]
         assert large == before + 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at threads in /proc")
+def test_threads_are_kept(run_python: Any) -> None:
+    """libgomp ends the threads that a smaller team leaves over, and would make them again in the next stage or call."""
+    found = run_python(
+        """
+        import os
+        import numpy as np
+        import fastconv as fc
+        fc.set_num_threads(8)
+        one = lambda *shape: np.ones(shape, np.float32)
+        calls = [  # stages of few tasks and of many
+            lambda: fc.conv2d(one(1, 64, 56, 56), one(64, 64, 3, 3), algorithm="direct"),
+            lambda: fc.conv2d(one(1, 32, 20, 20), one(96, 32, 3, 3), algorithm="im2col"),
+            lambda: fc.conv2d_backward(one(2, 32, 28, 28), one(2, 16, 28, 28), one(32, 16, 3, 3), padding=1),
+            lambda: fc.linear(one(64, 1000), one(300, 1000)),
+            lambda: fc.max_pool2d(one(1, 64, 112, 112), 3, 2),
+        ]
+        for call in calls:
+            call()
+        before = set(os.listdir("/proc/self/task"))
+        for call in calls * 3:
+            call()
+        print(len(before), len(set(os.listdir("/proc/self/task")) - before))
+        """
+    )
+    threads, made = map(int, found.split())
+    if fc.show_config(mode="dicts")["OpenMP"]["version"].isdigit():  # type: ignore[index]
+        assert threads == 8
+    assert made == 0
