@@ -202,7 +202,11 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda: fc.unfold(X, 2, padding=((1, 1),)), ValueError, r"unfold: padding must have 2 \(lo, hi\) pairs"),
     (lambda: fc.unfold(X, 2, padding=1.5), TypeError, "unfold: padding must be made of integers"),
     (lambda: fc.unfold(X, 2**40, padding=2**41), MemoryError, "unfold: "),
-    (lambda: fc.unfold(X, 2, 2**60, 2**61, 2**60), ValueError, "unfold: the padded input and the window must be smaller"),
+    (
+        lambda: fc.unfold(X, 2, 2**60, 2**61, 2**60),
+        ValueError,
+        "unfold: the padded input and the window must be smaller",
+    ),
     (lambda: fc.unfold(X, (6, 2)), ValueError, "unfold: the window must fit the padded input"),
     (
         lambda: fc.unfold(X[0, 0], 2),
