@@ -82,7 +82,7 @@ def compare(what: str, got: Array, want: Float64Array, bound: Float64Array) -> N
     inside = error <= allowed
     if not inside.all():
         badness = np.where(np.isfinite(error), error / allowed, np.inf)
-        worst = tuple(int(i) for i in np.unravel_index(int(badness.argmax()), error.shape))
+        worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(badness)), error.shape))
         raise WrongResultError(
             f"{what}: {int((~inside).sum())} of {error.size} values are wrong; the worst is at {worst}: "
             f"got {got[worst]!s}, the reference has {want[worst]!s}, allowed error {allowed[worst]:.3g}"
@@ -306,7 +306,7 @@ def _combinations(channels: int, rng: np.random.Generator) -> Iterator[tuple[str
     yield "all channels combined", rng.uniform(0.5, 1.0, channels) * rng.choice((-1.0, 1.0), channels)
     alone = np.zeros(channels)
     alone[rng.integers(channels)] = 1.0
-    yield f"channel {int(alone.argmax())} of each group", alone
+    yield f"channel {int(np.argmax(alone))} of each group", alone
 
 
 def _mix_channels(maps: Array, mix: Float64Array, groups: int) -> Float64Array:

@@ -169,7 +169,7 @@ def run_scatter(op: str, n: int, recipe: Recipe, values: Array, indices: Array, 
 def refuse(op: str, indices: Array, size: tuple[int, ...]) -> None:
     """Raise, naming the first index that lies outside of a plane of this size."""
     plane = prod(size)
-    first = np.unravel_index(int(((indices < 0) | (indices >= plane)).argmax()), indices.shape)
+    first = np.unravel_index(int(np.argmax((indices < 0) | (indices >= plane))), indices.shape)
     raise ValueError(
         f"{op}: indices must lie in the plane {size}, from 0 to {plane - 1}, received {indices[first]} "
         f"at {tuple(map(int, first))}"

@@ -63,10 +63,10 @@ def cross_entropy(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean
     losses = -np.take_along_axis(log_softmax_along(x, axis), classes, axis).squeeze(axis)
     if reduction == "none":
         return finish(losses, dtype)
-    total = losses.sum()
+    total = np.asarray(losses.sum())
     if reduction == "sum":
         return finish(total, dtype)
-    return finish(total / losses.size if losses.size else np.asarray(np.nan), dtype)
+    return finish(np.asarray(total / losses.size if losses.size else np.nan), dtype)
 
 
 def cross_entropy_backward(
