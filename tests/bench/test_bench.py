@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import fastconv as fc
 from fastconv import reference
 from fastconv.__main__ import main
 from fastconv.bench import cases, command, compare, extras, report, timing, train
-from fastconv.bench.check import WrongResultError, check_same, error_bound
+from fastconv.bench.check import WINOGRAD_ERROR, WrongResultError, check_same, error_bound
 from fastconv.bench.layers import Conv, Dense, Pool
 from fastconv.bench.roofline import Machine
 
@@ -260,6 +261,43 @@ def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch, spoil: Spoil
     monkeypatch.setattr(fc, "conv2d_backward", wrong)
     with pytest.raises(WrongResultError, match=f"gradient of {('input', 'weight')[which]}"):
         convolve(layer)
+
+
+def with_winograd(monkeypatch: pytest.MonkeyPatch, *, told: bool) -> None:
+    """Let convolutions use Winograd; `told`: and fc.explain say so."""
+    for name in ("conv2d", "conv2d_backward", *(["explain"] if told else [])):
+        monkeypatch.setattr(fc, name, partial(getattr(fc, name), algorithm="winograd"))
+
+
+def convolve_half_an_image() -> None:
+    """Beside the edge Winograd's tiles leave rounding errors where every product is zero."""
+    layer = Conv("3x3 of 16 channels", c=16, h=30, w=30, k=20, kh=3, kw=3, ph=1, pw=1)
+    x = cases.photograph_windows(*layer.input_shape(2))
+    x[..., 14:] = 0
+    compare.convolution(layer, x, np.random.default_rng(1))
+
+
+def test_winograd_is_held_to_its_own_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_winograd(monkeypatch, told=True)
+    convolve_half_an_image()
+    right = fc.conv2d
+
+    def wrong(*args: Any, **options: Any) -> Any:
+        y = right(*args, **options)
+        y[-1] += 3 * WINOGRAD_ERROR * np.sqrt(np.mean(y**2))
+        return y
+
+    monkeypatch.setattr(fc, "conv2d", wrong)
+    with pytest.raises(WrongResultError, match="output"):
+        convolve_half_an_image()
+
+
+def test_others_are_not_held_to_winograds_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fc.precision("highest"):
+        convolve_half_an_image()
+        with_winograd(monkeypatch, told=False)
+        with pytest.raises(WrongResultError, match="output"):
+            convolve_half_an_image()
 
 
 def test_a_wrong_bias_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
