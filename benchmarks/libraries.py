@@ -1,7 +1,7 @@
 """One adapter a library: each prepares a layer so that calling it again costs only the computation.
 
-An adapter's methods return a call without arguments, or None for what the library does not have. The call returns a
-NumPy array, so that the results can be compared.
+An adapter's methods return a call without arguments, or None for what the library does not have. The call returns what
+the library computes, a NumPy array or what becomes one without a copy, so that the results can be compared.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
+from rows import Layer
 
 import fastconv as fc
+from fastconv._check import conv_problem
+from fastconv._threads import current
 from fastconv.bench.extras import MissingExtraError
-from fastconv.bench.layers import Conv, Pool
+from fastconv.bench.layers import Pool
+from fastconv.plan import CONV, conv_plan
 
-Array = npt.NDArray[np.float32]
-Call = Callable[[], npt.NDArray[Any]]
+Array = npt.NDArray[Any]
+Call = Callable[[], Any]
 
 DIRECTIONS = ("forward", "input gradient", "weight gradient")
 
@@ -27,7 +30,7 @@ class Library(Protocol):
 
     name: str
 
-    def conv(self, layer: Conv, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
+    def conv(self, layer: Layer, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
         """Prepare one direction of a convolution without bias."""
 
     def pool(self, layer: Pool, direction: str, x: Array, grad_output: Array) -> Call | None:
@@ -39,13 +42,27 @@ class FastConv:
 
     name = "fastconv"
 
-    def conv(self, layer: Conv, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
+    def __init__(self, algorithm: str = "auto") -> None:
+        self.algorithm = algorithm
+
+    def conv(self, layer: Layer, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
         """Prepare one direction of a convolution without bias."""
+        options = {**layer.options, "algorithm": self.algorithm}
         if direction == "forward":
-            return lambda: fc.conv2d(x, weight, **layer.options)
+            convolve = getattr(fc, layer.operator)
+            return lambda: convolve(x, weight, **options)
+        differentiate = getattr(fc, f"{layer.operator}_backward")
         which = DIRECTIONS.index(direction) - 1
         needs = (which == 0, which == 1, False)
-        return lambda: fc.conv2d_backward(grad_output, x, weight, **layer.options, needs=needs)[which]
+        return lambda: differentiate(grad_output, x, weight, **options, needs=needs)[which]
+
+    def runs(self, layer: Layer, direction: str, x: Array, weight: Array) -> str:
+        """Name the algorithm that computes a direction."""
+        options = {**layer.options, "algorithm": self.algorithm}
+        if direction == "forward":
+            return str(fc.explain(layer.operator, x, weight, **options).algorithm)
+        gradients = fc.explain(f"{layer.operator}_backward", x, weight, **options)
+        return str(gradients[DIRECTIONS.index(direction) - 1].algorithm)
 
     def pool(self, layer: Pool, direction: str, x: Array, grad_output: Array) -> Call | None:
         """Prepare one direction of a pooling layer."""
@@ -66,6 +83,32 @@ class FastConv:
         return lambda: fc.adaptive_avg_pool2d_backward(grad_output, x.shape)
 
 
+class Frozen:
+    """Fastconv's frozen layers, which have packed their weights: forward only."""
+
+    name = "frozen"
+
+    def conv(self, layer: Layer, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
+        """Prepare one direction of a convolution without bias."""
+        if direction != "forward":
+            return None
+        kind = getattr(fc.nn, f"Conv{'Transpose' if layer.transposed else ''}{layer.n}d")
+        module = kind(layer.c, layer.k, layer.kernel, **layer.options, bias=False, dtype=layer.dtype)
+        module.weight.data[...] = weight
+        module.freeze()
+        return lambda: module(x)
+
+    def winograd_weights(self, layer: Layer, x: Array, weight: Array) -> Call:
+        """Prepare the transform of the weights, which is what freezing a layer saves where Winograd computes."""
+        problem = conv_problem(layer.operator, layer.n, x.shape, True, weight.shape, **layer.options)
+        plan = conv_plan(problem, CONV, x.dtype, "winograd")
+        return lambda: plan.pack(weight, current())
+
+    def pool(self, layer: Pool, direction: str, x: Array, grad_output: Array) -> Call | None:
+        """Pooling has no weights."""
+        return None
+
+
 class Torch:
     """PyTorch, NCHW, which chooses the algorithm itself; its gradients are asked for one at a time."""
 
@@ -76,20 +119,23 @@ class Torch:
 
         self.torch = torch
         torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
 
-    def conv(self, layer: Conv, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
+    def conv(self, layer: Layer, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
         """Prepare one direction of a convolution without bias."""
-        image, filters, grad = self._tensors(x, weight, grad_output)
-        geometry = [layer.sh, layer.sw], [layer.ph, layer.pw], [layer.dh, layer.dw]
+        data, filters, grad = self._tensors(x, weight, grad_output)
+        stride, padding, dilation = list(layer.stride), list(layer.padding), list(layer.dilation)
+        extra = list(layer.output_padding) or [0] * layer.n
         if direction == "forward":
-            convolve = self.torch.nn.functional.conv2d
-            return self._without_grad(lambda: convolve(image, filters, None, *geometry, layer.groups))
+            convolve = getattr(self.torch.nn.functional, layer.operator)
+            if layer.transposed:
+                return lambda: convolve(data, filters, None, stride, padding, extra, layer.groups, dilation)
+            return lambda: convolve(data, filters, None, stride, padding, dilation, layer.groups)
         which = DIRECTIONS.index(direction) - 1
         mask = [which == 0, which == 1, False]
         differentiate = self.torch.ops.aten.convolution_backward
-        return self._without_grad(
-            lambda: differentiate(grad, image, filters, None, *geometry, False, [0, 0], layer.groups, mask)[which]
-        )
+        geometry = (None, stride, padding, dilation, layer.transposed, extra, layer.groups, mask)
+        return lambda: differentiate(grad, data, filters, *geometry)[which]
 
     def pool(self, layer: Pool, direction: str, x: Array, grad_output: Array) -> Call | None:
         """Prepare one direction of a pooling layer."""
@@ -101,32 +147,23 @@ class Torch:
         forward = direction == "forward"
         if layer.kind == "max":
             if forward:
-                return self._without_grad(lambda: functional.max_pool2d(image, *window))
+                return lambda: functional.max_pool2d(image, *window)
             _, indices = functional.max_pool2d(image, *window, return_indices=True)
-            backward = aten.max_pool2d_with_indices_backward
-            return self._without_grad(lambda: backward(grad, image, *window, [1, 1], False, indices))
+            return lambda: aten.max_pool2d_with_indices_backward(grad, image, *window, [1, 1], False, indices)
         if layer.kind == "mean":
             if forward:
-                return self._without_grad(lambda: functional.avg_pool2d(image, *window))
-            return self._without_grad(lambda: aten.avg_pool2d_backward(grad, image, *window, False, True, None))
+                return lambda: functional.avg_pool2d(image, *window)
+            return lambda: aten.avg_pool2d_backward(grad, image, *window, False, True, None)
         if forward:
-            return self._without_grad(lambda: functional.adaptive_avg_pool2d(image, 1))
-        return self._without_grad(lambda: aten._adaptive_avg_pool2d_backward(grad, image))
+            return lambda: functional.adaptive_avg_pool2d(image, 1)
+        return lambda: aten._adaptive_avg_pool2d_backward(grad, image)
 
     def _tensors(self, *arrays: Array) -> list[Any]:
         return [self.torch.from_numpy(array) for array in arrays]
 
-    def _without_grad(self, compute: Callable[[], Any]) -> Call:
-        def call() -> npt.NDArray[Any]:
-            with self.torch.inference_mode():
-                result: npt.NDArray[Any] = compute().numpy()
-            return result
-
-        return call
-
 
 class OnnxRuntime:
-    """ONNX Runtime: forward only; the weights are constants of the model, which it may pack beforehand."""
+    """ONNX Runtime: forward in float32 only; the weights are constants of the model, which it may pack beforehand."""
 
     name = "ort"
 
@@ -139,11 +176,11 @@ class OnnxRuntime:
         self.options.intra_op_num_threads = threads
         self.options.inter_op_num_threads = 1
 
-    def conv(self, layer: Conv, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
+    def conv(self, layer: Layer, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
         """Prepare one direction of a convolution without bias."""
-        if direction != "forward":
+        if direction != "forward" or layer.dtype != "float32":
             return None
-        model = conv_model(self.onnx, layer, x.shape, weight)
+        model = conv_model(self.onnx, layer, len(x), weight)
         session = self.runtime.InferenceSession(model, self.options, providers=["CPUExecutionProvider"])
         return lambda: session.run(None, {"x": x})[0]
 
@@ -153,7 +190,7 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    """OpenVINO: forward only, tuned for latency, float32; the weights are constants of the model."""
+    """OpenVINO: forward in float32 only, tuned for latency; the weights are constants of the model."""
 
     name = "openvino"
 
@@ -171,11 +208,11 @@ class OpenVino:
             "ENABLE_CPU_PINNING": "NO",
         }
 
-    def conv(self, layer: Conv, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
+    def conv(self, layer: Layer, direction: str, x: Array, weight: Array, grad_output: Array) -> Call | None:
         """Prepare one direction of a convolution without bias."""
-        if direction != "forward":
+        if direction != "forward" or layer.dtype != "float32":
             return None
-        model = self.core.read_model(conv_model(self.onnx, layer, x.shape, weight))
+        model = self.core.read_model(conv_model(self.onnx, layer, len(x), weight))
         request = self.core.compile_model(model, "CPU", self.config).create_infer_request()
         return lambda: request.infer({0: x}, share_inputs=True, share_outputs=True)[0]
 
@@ -187,6 +224,7 @@ class OpenVino:
 PEERS: dict[str, type[Torch] | type[OnnxRuntime] | type[OpenVino]] = {
     peer.name: peer for peer in (Torch, OnnxRuntime, OpenVino)
 }
+OURS = (FastConv.name, Frozen.name)
 
 
 def load_peers(names: list[str], threads: int) -> list[Library]:
@@ -213,34 +251,35 @@ def load_peers(names: list[str], threads: int) -> list[Library]:
         raise MissingExtraError(f'peers need {error.name}: pip install "fastconv[peers]"') from error
 
 
-def conv_model(onnx: Any, layer: Conv, shape: tuple[int, ...], weight: Array) -> bytes:
+def conv_model(onnx: Any, layer: Layer, batch: int, weight: Array) -> bytes:
     """Make an ONNX model of one convolution.
 
     Parameters
     ----------
     onnx : module
-    layer : Conv
-    shape : tuple of int
-        The input's, (N, C, H, W).
-    weight : ndarray of shape (K, C / groups, kernel height, kernel width)
+    layer : Layer
+    batch : int
+    weight : ndarray of shape (K, C / groups, *kernel), transposed (C, K / groups, *kernel)
 
     Returns
     -------
     bytes
     """
     helper = onnx.helper
+    extra = {"output_padding": layer.output_padding} if layer.transposed else {}
     node = helper.make_node(
-        "Conv",
+        "ConvTranspose" if layer.transposed else "Conv",
         ["x", "weight"],
         ["y"],
-        strides=[layer.sh, layer.sw],
-        pads=[layer.ph, layer.pw, layer.ph, layer.pw],
-        dilations=[layer.dh, layer.dw],
+        strides=layer.stride,
+        pads=layer.padding * 2,
+        dilations=layer.dilation,
         group=layer.groups,
+        **extra,
     )
     x, y = (
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, list(sizes))
-        for name, sizes in (("x", shape), ("y", layer.output_shape(shape[0])))
+        for name, sizes in (("x", layer.input_shape(batch)), ("y", layer.output_shape(batch)))
     )
     graph = helper.make_graph([node], "conv", [x], [y], [onnx.numpy_helper.from_array(weight, "weight")])
     # Written for an older version of the format, which every runtime of the last years reads.

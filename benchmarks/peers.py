@@ -1,4 +1,4 @@
-"""Time fastconv beside PyTorch, ONNX Runtime and OpenVINO on the layers of well-known networks.
+"""Time fastconv beside PyTorch, ONNX Runtime and OpenVINO on the layers of well-known networks, and others.
 
 All libraries run in this process, in turn, on the same arrays with the same number of threads; what they compute is
 compared before it is timed. See README.md beside this file.
@@ -10,66 +10,124 @@ import argparse
 import dataclasses
 import json
 import math
-import os
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from libraries import DIRECTIONS, PEERS, Call, FastConv, Library, load_peers
+from environment import ISAS, UNCAPPED, restart_with
+from libraries import DIRECTIONS, OURS, PEERS, Call, FastConv, Frozen, Library, load_peers
+from memory import extra_memory
+from rows import Layer, read_layers
 
 import fastconv as fc
-from fastconv.bench.cases import POOLS, make_parameters, photograph_windows, read_shapes
+from fastconv._config import current_isa
+from fastconv.bench.cases import POOLS, photograph_windows
 from fastconv.bench.check import WrongResultError, check_same
 from fastconv.bench.extras import MissingExtraError
-from fastconv.bench.layers import Conv, Pool
+from fastconv.bench.layers import Pool
 from fastconv.bench.roofline import Machine, measure_machine
 from fastconv.bench.threads import limited_threads
 from fastconv.bench.timing import Effort, Task, Timing, interleave
 
 SHAPES = sorted(Path(__file__).with_name("shapes").glob("*.csv"))
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.1  # at most: ONNX Runtime's threads spin that long
+LIMIT_SECONDS = 0.7  # of a row, after which three rounds are enough
 
-# Idle threads of one library would spin and slow the next one; these are read when an OpenMP runtime starts.
-PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
-
-# Largest difference, as a multiple of the root mean square, that float32 sums in another order may show. The weight
-# gradient sums over all pixels and images: torch's own is off by up to 1e-4.
+# Largest difference, as a multiple of the root mean square, that float32 sums in another order may show; float64's is
+# smaller as its unit is. The weight gradient sums over all pixels and images: torch's own is off by up to 1e-4.
 AGREEMENT = {"forward": 1e-4, "input gradient": 1e-4, "weight gradient": 1e-3}
+REMEMBERED = ("fastconv", "torch")  # whose memory is measured: the others' pools cannot be emptied
 
 
 @dataclass(frozen=True)
 class Result:
-    """A row: the layer, the work that percentages relate to, and every library's time."""
+    """A row: the layer, what limits it, and every library's time.
+
+    Attributes
+    ----------
+    network, name, direction : str
+    shape : dict
+        The layer's sizes, as `Layer` or `Pool` has them.
+    algorithm : str
+        Which fastconv ran.
+    unit : str
+        "GFLOP/s", or "GB/s" for pooling.
+    work : float
+        Floating-point operations, or bytes for pooling.
+    limit : float
+        The least seconds: the slower of computing at the machine's peak and of moving the bytes.
+    bound : str
+        Which of the two that is, "FMA" or "memory".
+    timings : dict of str to Timing
+        By library; "frozen" is fastconv's frozen layer.
+    memory : dict of str to int
+        Bytes beside operands and result, by library.
+    winograd_weights : Timing or None
+        Transforming the weights alone, where Winograd ran forward.
+    """
 
     network: str
-    layer: str
+    name: str
     direction: str
+    shape: dict[str, Any]
+    algorithm: str
     unit: str
     work: float
-    percent: float
+    limit: float
+    bound: str
     timings: dict[str, Timing]
+    memory: dict[str, int] = field(default_factory=dict)
+    winograd_weights: Timing | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Fastconv's time."""
+        return self.timings["fastconv"].best
 
     @property
     def rate(self) -> float:
         """Fastconv's rate in `unit`."""
-        return self.work / self.timings["fastconv"].best / 1e9
+        return self.work / self.seconds / 1e9
 
-    def ratio(self, peer: str) -> float:
+    @property
+    def percent(self) -> float:
+        """The share of the limit that fastconv reaches."""
+        return 100 * self.limit / self.seconds
+
+    def ratio(self, peer: str, ours: str = "fastconv") -> float:
         """How many times as fast as the peer fastconv is."""
-        return self.timings[peer].best / self.timings["fastconv"].best
+        return self.timings[peer].best / self.timings[ours].best
 
     @property
     def peers(self) -> list[str]:
         """The other libraries that were timed."""
-        return [name for name in self.timings if name != "fastconv"]
+        return [name for name in self.timings if name not in OURS]
 
     @property
-    def against_best(self) -> float:
-        """The ratio to the fastest peer."""
-        return min(self.ratio(peer) for peer in self.peers)
+    def best_peer(self) -> str:
+        """The fastest of them."""
+        return min(self.peers, key=lambda peer: self.timings[peer].best)
+
+
+class Limits:
+    """What the machine could do at best with these threads and this instruction set, for each dtype."""
+
+    def __init__(self, threads: int, seconds: float = 0.5) -> None:
+        self.isa = list(fc._config.ISAS)[current_isa()]
+        self.machines: dict[str, Machine] = {
+            dtype: measure_machine(threads, seconds, dtype, current_isa()) for dtype in ("float32", "float64")
+        }
+
+    def of(self, multiply_adds: int, traffic: int, dtype: str) -> tuple[float, str]:
+        """Return the least seconds, and which limit that is."""
+        machine = self.machines[dtype]
+        computing = machine.least_seconds(multiply_adds, 0)
+        moving = machine.least_seconds(0, traffic)
+        return max(computing, moving), "FMA" if computing >= moving else "memory"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,9 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 where results differ; 2 where a package is missing.
     """
     options = _parser().parse_args(arguments)
-    if options.threads > 1 and any(name not in os.environ for name in PASSIVE):
-        os.environ.update({name: os.environ.get(name, value) for name, value in PASSIVE.items()})
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    restart_with(options.threads, options.isa)
     try:
         return _run(options)
     except MissingExtraError as error:
@@ -101,13 +157,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python benchmarks/peers.py", description=__doc__.partition("\n")[0])
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of every library (default: 1)")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images a call (default: 1)")
-    parser.add_argument("--shapes", nargs="+", type=Path, default=SHAPES, metavar="FILE", help="CSV files of layers")
+    add_common_options(parser)
     parser.add_argument("--no-pooling", action="store_true", help="leave the pooling rows out")
-    parser.add_argument("--direction", choices=("all", *DIRECTIONS), default="all")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="interleaved rounds (default: 7)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all times as JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
     parser.add_argument(
         "--peers",
         default=",".join(PEERS),
@@ -118,35 +171,54 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what to measure.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    """
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of every library (default: 1)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images a call (default: 1)")
+    parser.add_argument("--isa", choices=ISAS, help="cap all libraries at an instruction set (default: none)")
+    parser.add_argument("--shapes", nargs="+", type=Path, default=SHAPES, metavar="FILE", help="CSV files of layers")
+    parser.add_argument("--direction", choices=("all", *DIRECTIONS), default="all")
+
+
 def _run(options: argparse.Namespace) -> int:
     effort = Effort(
         rounds=options.rounds,
-        sample_seconds=0.01,
-        limit_seconds=math.inf,
+        sample_seconds=0.005,
+        limit_seconds=LIMIT_SECONDS,
         pause=PAUSE_SECONDS if options.threads > 1 else 0.0,
     )
-    libraries = [FastConv(), *load_peers(options.peers, options.threads)]
+    left_out = [peer for peer in options.peers if peer in UNCAPPED.get(options.isa, ())]
+    peers = [peer for peer in options.peers if peer not in left_out]
+    libraries = [FastConv(), Frozen(), *load_peers(peers, options.threads)]
     directions = DIRECTIONS if options.direction == "all" else (options.direction,)
     results: list[Result] = []
+
+    def show(found: Iterable[Result]) -> None:
+        for result in found:
+            results.append(result)
+            print(_row(result, peers), flush=True)
+
     with limited_threads(options.threads):
-        machine = measure_machine(options.threads, seconds=0.5)
-        print(_header(machine, options, effort))
+        limits = Limits(options.threads)
+        print(_header(limits, options, effort, peers, left_out))
         for path in options.shapes:
-            print(f"\n{path.stem}\n{_heads(options.peers)}")
-            for layer in read_shapes(path):
-                for result in conv_results(path.stem, layer, directions, libraries, machine, options.batch, effort):
-                    results.append(result)
-                    print(_row(result, options.peers), flush=True)
+            print(f"\n{path.stem}\n{_heads(peers)}")
+            for layer in read_layers(path):
+                show(conv_results(path.stem, layer, directions, libraries, limits, options.batch, effort))
         if not options.no_pooling:
-            print(f"\npooling\n{_heads(options.peers)}")
+            print(f"\npooling\n{_heads(peers)}")
             for pool in POOLS:
-                for result in pool_results(pool, directions, libraries, machine, options.batch, effort):
-                    results.append(result)
-                    print(_row(result, options.peers), flush=True)
+                show(pool_results(pool, directions, libraries, limits, options.batch, effort))
     print("\n".join(summary(results)))
     if options.json:
-        record = {"version": fc.__version__, "threads": options.threads, "batch": options.batch}
-        record |= {"machine": dataclasses.asdict(machine), "method": effort.describe()}
+        record = {"versions": _versions(peers), "isa": limits.isa, "threads": options.threads, "batch": options.batch}
+        record |= {"machine": {dtype: dataclasses.asdict(machine) for dtype, machine in limits.machines.items()}}
+        record |= {"method": effort.describe(), "command": "python " + " ".join(sys.orig_argv[1:])}
         record |= {"rows": [dataclasses.asdict(result) for result in results]}
         options.json.write_text(json.dumps(record, indent=1) + "\n")
     return 0
@@ -154,10 +226,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def conv_results(
     network: str,
-    layer: Conv,
+    layer: Layer,
     directions: Iterable[str],
     libraries: Sequence[Library],
-    machine: Machine,
+    limits: Limits,
     batch: int,
     effort: Effort,
 ) -> Iterable[Result]:
@@ -166,34 +238,49 @@ def conv_results(
     Yields
     ------
     Result
-        For every direction; percentages are of the machine's peak of multiply-adds.
+        For every direction.
 
     Raises
     ------
     WrongResultError
         If two libraries' results differ.
     """
-    rng = np.random.default_rng(0)
-    x = photograph_windows(*layer.input_shape(batch))
-    weight, _ = make_parameters(layer, rng)
-    grad_output = rng.standard_normal(layer.output_shape(batch), dtype=np.float32)
-    flops = 2.0 * layer.work(batch).multiply_adds
+    x, weight, grad_output = layer.arrays(batch)
+    multiply_adds = layer.multiply_adds(batch)
+    limit, bound = limits.of(multiply_adds, layer.traffic(batch), layer.dtype)
     for direction in directions:
         calls = {library.name: library.conv(layer, direction, x, weight, grad_output) for library in libraries}
-        timings = compare_and_time(f"{network} {layer.name}", direction, calls, effort)
-        percent = 100 * flops / timings["fastconv"].best / machine.peak
-        yield Result(network, layer.name, direction, "GFLOP/s", flops, percent, timings)
+        algorithm = FastConv().runs(layer, direction, x, weight)
+        extra: dict[str, Call] = {}
+        if direction == "forward" and algorithm == "winograd" and not layer.transposed:
+            extra["weights"] = Frozen().winograd_weights(layer, x, weight)
+        tolerance = AGREEMENT[direction] * float(np.finfo(layer.dtype).eps / np.finfo("float32").eps)
+        timings, memory = compare_and_time(f"{network} {layer.name}, {direction}", calls, tolerance, effort, extra)
+        yield Result(
+            network,
+            layer.name,
+            direction,
+            dataclasses.asdict(layer),
+            algorithm,
+            "GFLOP/s",
+            2.0 * multiply_adds,
+            limit,
+            bound,
+            timings,
+            memory,
+            timings.pop("weights", None),
+        )
 
 
 def pool_results(
-    layer: Pool, directions: Iterable[str], libraries: Sequence[Library], machine: Machine, batch: int, effort: Effort
+    layer: Pool, directions: Iterable[str], libraries: Sequence[Library], limits: Limits, batch: int, effort: Effort
 ) -> Iterable[Result]:
     """Compare and time one pooling layer.
 
     Yields
     ------
     Result
-        For forward and the input's gradient; percentages are of the machine's bandwidth.
+        For forward and the input's gradient.
 
     Raises
     ------
@@ -202,30 +289,39 @@ def pool_results(
     """
     x = photograph_windows(*layer.input_shape(batch))
     grad_output = np.random.default_rng(0).standard_normal(layer.output_shape(batch), dtype=np.float32)
-    traffic = float(layer.traffic(batch))
+    traffic = layer.traffic(batch)
+    limit, bound = limits.of(0, traffic, "float32")
     for direction in directions:
         calls = {library.name: library.pool(layer, direction, x, grad_output) for library in libraries}
         if calls["fastconv"] is None:
             continue
-        timings = compare_and_time(layer.name, direction, calls, effort)
-        percent = 100 * traffic / timings["fastconv"].best / machine.bandwidth
-        yield Result("pooling", layer.name, direction, "GB/s", traffic, percent, timings)
+        tolerance = AGREEMENT[direction]
+        timings, memory = compare_and_time(f"{layer.name}, {direction}", calls, tolerance, effort, {})
+        shape = dataclasses.asdict(layer)
+        yield Result("pooling", layer.name, direction, shape, "", "GB/s", float(traffic), limit, bound, timings, memory)
 
 
-def compare_and_time(name: str, direction: str, calls: dict[str, Call | None], effort: Effort) -> dict[str, Timing]:
-    """Compare every library's result with fastconv's, then time them in turn.
+def compare_and_time(
+    name: str, calls: dict[str, Call | None], tolerance: float, effort: Effort, extra: dict[str, Call]
+) -> tuple[dict[str, Timing], dict[str, int]]:
+    """Compare every library's result with fastconv's, measure the memory of some, then time them in turn.
 
     Parameters
     ----------
-    name, direction : str
+    name : str
         What is computed.
     calls : dict of str to callable or None
         By library; None where it has no such operator.
+    tolerance : float
+        Allowed difference, as a multiple of the root mean square.
     effort : Effort
+    extra : dict of str to callable
+        To be timed with them, but not compared.
 
     Returns
     -------
-    dict of str to Timing
+    timings : dict of str to Timing
+    memory : dict of str to int
 
     Raises
     ------
@@ -235,9 +331,20 @@ def compare_and_time(name: str, direction: str, calls: dict[str, Call | None], e
     present = {library: call for library, call in calls.items() if call is not None}
     ours = present["fastconv"]()
     for library, call in present.items():
-        check_same(f"{name}, {direction}: fastconv and {library}", ours, call(), AGREEMENT[direction])
-    tasks = [Task(f"{name} {direction}", library, call) for library, call in present.items()]
-    return dict(zip(present, interleave(tasks, effort), strict=True))
+        if library != "fastconv":
+            check_same(f"{name}: fastconv and {library}", ours, np.asarray(call()), tolerance)
+    del ours
+    memory = {library: extra_memory(present[library]) for library in REMEMBERED if library in present}
+    tasks = [
+        Task(name, "fastconv" if library in OURS or library in extra else library, call)
+        for library, call in (present | extra).items()
+    ]
+    # Fastconv's own first, so that a round changes the library as rarely as possible.
+    order = sorted(range(len(tasks)), key=lambda i: tasks[i].library != "fastconv")
+    timings = interleave([tasks[i] for i in order], effort)
+    names = [*present, *extra]
+    by_name = {names[i]: timing for i, timing in zip(order, timings, strict=True)}
+    return by_name, {library: size for library, size in memory.items() if size is not None}
 
 
 def summary(results: Sequence[Result]) -> Iterable[str]:
@@ -262,38 +369,54 @@ def summary(results: Sequence[Result]) -> Iterable[str]:
             for peer in dict.fromkeys(peer for row in rows for peer in row.peers):
                 yield _summary_line(peer, [(row.ratio(peer), row) for row in rows if peer in row.timings])
             if len({peer for row in rows for peer in row.peers}) > 1:
-                yield _summary_line("best peer", [(row.against_best, row) for row in rows])
+                yield _summary_line("best peer", [(row.ratio(row.best_peer), row) for row in rows])
+                frozen = [(row.ratio(row.best_peer, "frozen"), row) for row in rows if "frozen" in row.timings]
+                if frozen:
+                    yield _summary_line("best peer, weights frozen", frozen)
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """Return exp of the mean logarithm of some numbers."""
+    logarithms = [math.log(value) for value in values]
+    return math.exp(sum(logarithms) / len(logarithms))
 
 
 def _summary_line(peer: str, ratios: Sequence[tuple[float, Result]]) -> str:
-    mean = math.exp(sum(math.log(ratio) for ratio, _ in ratios) / len(ratios))
+    mean = geometric_mean(ratio for ratio, _ in ratios)
     worst, row = min(ratios, key=lambda pair: pair[0])
-    return f"  {peer:<10} {mean:6.2f}   worst {worst:.2f} at {row.network} {row.layer}"
+    return f"  {peer:<25} {mean:6.2f}   worst {worst:.2f} at {row.network} {row.name}"
 
 
-def _header(machine: Machine, options: argparse.Namespace, effort: Effort) -> str:
-    versions = ", ".join(f"{name} {_version(name)}" for name in ("fastconv", *options.peers))
-    paragraphs = (
-        versions,
-        f"{machine.cpu}; {options.threads} threads, batch {options.batch}, float32; measured "
-        f"{machine.peak / 1e9:.1f} GFLOP/s of fused multiply-adds, {machine.bandwidth / 1e9:.1f} GB/s copied",
+def _header(
+    limits: Limits, options: argparse.Namespace, effort: Effort, peers: Sequence[str], left_out: Sequence[str]
+) -> str:
+    single, double = limits.machines["float32"], limits.machines["float64"]
+    paragraphs = [
+        ", ".join(f"{name} {version}" for name, version in _versions(peers).items()),
+        f"{single.cpu}; {limits.isa}, {options.threads} threads, batch {options.batch}; measured "
+        f"{single.peak / 1e9:.1f} GFLOP/s of fused multiply-adds in float32, {double.peak / 1e9:.1f} in float64, "
+        f"{single.bandwidth / 1e9:.1f} GB/s copied",
         effort.describe(),
-        "ratio: the peer's time over fastconv's; above 1 fastconv is faster. %: of the measured peak, for pooling of "
-        "the measured bandwidth. ONNX models hold the weights and may pack them beforehand; fastconv and torch get "
-        "them in every call.",
-    )
+        "ratio: the peer's time over fastconv's; above 1 fastconv is faster; best: to the fastest peer. %: of the "
+        "limit that binds, F: the measured peak, M: the measured bandwidth, that operands and result pass once. "
+        "frozen: a frozen layer, whose weights are packed; w: Winograd's transform of the weights alone. ONNX models "
+        "hold the weights and may pack them beforehand; fastconv and torch get them in every call. MB: memory of a "
+        "call beside operands and result, fastconv's and torch's.",
+    ]
+    if left_out:
+        paragraphs.append(f"left out, since they cannot be capped at {options.isa}: {', '.join(left_out)}")
     return "\n".join(textwrap.fill(paragraph, 118, subsequent_indent="    ") for paragraph in paragraphs)
 
 
-def _version(name: str) -> str:
-    if name == "fastconv":
-        return fc.__version__
-    return str(sys.modules["onnxruntime" if name == "ort" else name].__version__)
+def _versions(peers: Sequence[str]) -> dict[str, str]:
+    modules = {peer: sys.modules["onnxruntime" if peer == "ort" else peer] for peer in peers}
+    return {"fastconv": fc.__version__} | {peer: str(module.__version__) for peer, module in modules.items()}
 
 
 def _heads(peers: Sequence[str]) -> str:
     others = "".join(f"{peer + ' ms':>12} {'ratio':>6}" for peer in peers)
-    return f"{'layer':<28} {'direction':<15} {'fastconv ms':>11} {'rate':>7}         {'%':>4}{others} {'best':>6}"
+    ours = f"{'ms':>9} {'rate':>7}         {'%':>5}   {'frozen':>8} {'w':>7}"
+    return f"{'layer':<24} {'direction':<15} {'algorithm':<9} {ours}{others} {'best':>6} {'MB':>13}"
 
 
 def _row(result: Result, peers: Sequence[str]) -> str:
@@ -301,9 +424,14 @@ def _row(result: Result, peers: Sequence[str]) -> str:
         f"{1e3 * result.timings[peer].best:12.3f} {result.ratio(peer):6.2f}" if peer in result.timings else " " * 19
         for peer in peers
     )
-    ours = f"{1e3 * result.timings['fastconv'].best:11.3f} {result.rate:7.1f} {result.unit:<7} {result.percent:4.0f}"
-    best = f"{result.against_best:6.2f}" if result.peers else ""
-    return f"{result.layer:<28} {result.direction:<15} {ours}{others} {best}"
+    frozen, weights = result.timings.get("frozen"), result.winograd_weights
+    ours = f"{1e3 * result.seconds:9.3f} {result.rate:7.1f} {result.unit:<7}"
+    ours += f" {result.percent:5.0f} {result.bound[0].upper()}"
+    ours += f" {1e3 * frozen.best:8.3f}" if frozen else " " * 9
+    ours += f" {1e3 * weights.best:7.3f}" if weights else " " * 8
+    best = f"{result.ratio(result.best_peer):6.2f}" if result.peers else " " * 6
+    memory = " ".join(f"{result.memory[name] / 1e6:6.1f}" for name in REMEMBERED if name in result.memory)
+    return f"{result.name:<24} {result.direction:<15} {result.algorithm:<9} {ours}{others} {best} {memory:>13}"
 
 
 def _peer_names(text: str) -> list[str]:

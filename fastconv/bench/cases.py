@@ -7,10 +7,8 @@ one place a channel, so that what is multiplied is image content and not white n
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +40,9 @@ POOLS = (
     Pool("max 3x3/2 AlexNet pool1", "max", c=96, h=55, w=55, kernel=3, stride=2),
     Pool("max 3x3/2 ResNet-50 pool1", "max", c=64, h=112, w=112, kernel=3, stride=2, padding=1),
     Pool("mean 2x2/2 56x56", "mean", c=128, h=56, w=56, kernel=2, stride=2),
+    Pool("mean 3x3/2 112x112", "mean", c=64, h=112, w=112, kernel=3, stride=2, padding=1),
     Pool("mean 3x3/1 35x35", "mean", c=192, h=35, w=35, kernel=3, stride=1, padding=1),
+    Pool("global mean 56x56", "global mean", c=256, h=56, w=56),
     Pool("global mean ResNet-50", "global mean", c=2048, h=7, w=7),
 )
 
@@ -70,34 +70,6 @@ def all_cases() -> list[Case]:
         *(Case(layer, "photograph", "first layers") for layer in FIRST_LAYERS),
         *(Case(growing_layer(*size), "photograph", "growing image") for size in GROWING_SIZES),
     ]
-
-
-def read_shapes(path: str | Path) -> list[Conv]:
-    """Read layers from a CSV file whose header holds ``layer,count,c,h,w,k,kh,kw,sh,sw,ph,pw,dh,dw,groups``.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    list of Conv
-        In the file's order.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing.
-    """
-    numbers = [field.name for field in fields(Conv) if field.name != "name"]
-    with open(path, newline="") as file:
-        rows = csv.DictReader(file)
-        missing = {"layer", *numbers} - set(rows.fieldnames or ())
-        if missing:
-            raise ValueError(
-                f"read_shapes: {path} lacks the columns {sorted(missing)}; its header was {rows.fieldnames}"
-            )
-        return [Conv(row["layer"], **{name: int(row[name]) for name in numbers}) for row in rows]
 
 
 @cache

@@ -25,7 +25,7 @@ class Machine:
     cpu : str
     threads : int
     peak : float
-        Floating-point operations a second in float32; a multiply-add counts as two.
+        Floating-point operations a second, in float32 unless another dtype was measured; a multiply-add counts as two.
     bandwidth : float
         Bytes read and written a second while copying.
     """
@@ -48,24 +48,29 @@ class Machine:
         return self.least_seconds(work.backward_multiply_adds, work.backward_bytes)
 
 
-def measure_machine(threads: int, seconds: float) -> Machine:
-    """Measure peak, with the best instruction set that is compiled and supported, and bandwidth.
+def measure_machine(threads: int, seconds: float, dtype: str = "float32", isa: int | None = None) -> Machine:
+    """Measure peak and bandwidth.
 
     Parameters
     ----------
     threads : int
     seconds : float
         Time spent on each of the two.
+    dtype : {"float32", "float64"}
+        What the peak is measured in.
+    isa : int, optional
+        Index of the instruction set; default: the best that is compiled and supported.
 
     Returns
     -------
     Machine
     """
-    best = max(index for index, (compiled, supported) in enumerate(ISAS.values()) if compiled and supported)
+    if isa is None:
+        isa = max(index for index, (compiled, supported) in enumerate(ISAS.values()) if compiled and supported)
     return Machine(
         cpu=cpu_name(),
         threads=threads,
-        peak=float(_engine.measure_peak("float32", seconds, threads, best)),
+        peak=float(_engine.measure_peak(dtype, seconds, threads, isa)),
         bandwidth=float(_engine.measure_bandwidth(seconds, threads)),
     )
 

@@ -45,8 +45,8 @@ class Timing:
 class Effort:
     """How much time to spend: rounds, the length of one sample, and a limit after which LEAST_ROUNDS are enough.
 
-    `pause` is slept whenever the library changes: with several threads, the idle ones of the library before spin for a
-    while and would slow the next.
+    Whenever the library changes, there is a pause until no thread of this process runs, `pause` seconds at most: with
+    several threads, the idle ones of the library before spin for a while and would slow the next.
     """
 
     rounds: int = 9
@@ -56,7 +56,9 @@ class Effort:
 
     def describe(self) -> str:
         """Put the method in words, for the header of a report."""
-        pause = f" {1000 * self.pause:.0f} ms pause between libraries." if self.pause else ""
+        pause = (
+            f" Between libraries, pauses until threads rest, {1000 * self.pause:.0f} ms at most." if self.pause else ""
+        )
         return (
             METHOD.format(sample=1000 * self.sample_seconds, least=min(LEAST_ROUNDS, self.rounds), rounds=self.rounds)
             + pause
@@ -94,7 +96,7 @@ def interleave(tasks: Sequence[Task], effort: Effort) -> list[Timing]:
             order = range(len(tasks)) if done % 2 == 0 else reversed(range(len(tasks)))
             for i in order:
                 if tasks[i].library != library:
-                    time.sleep(effort.pause)
+                    _rest(effort.pause)
                     library = tasks[i].library
                 samples[i].append(_seconds(tasks[i].call, repeats[i]))
     return [
@@ -104,9 +106,20 @@ def interleave(tasks: Sequence[Task], effort: Effort) -> list[Timing]:
 
 
 def _repeats(task: Task, sample_seconds: float) -> int:
-    task.call()
     once = _seconds(task.call, 1)
+    if once < max(0.01, 10 * sample_seconds):  # else what only the first call does is small beside it
+        once = _seconds(task.call, 1)
     return max(1, round(sample_seconds / max(once, 1e-7)))
+
+
+def _rest(limit: float) -> None:
+    """Sleep until the process's threads take less than a tenth of the time, or `limit` is over."""
+    end = time.perf_counter() + limit
+    while time.perf_counter() < end:
+        start, busy = time.perf_counter(), time.process_time()
+        time.sleep(min(limit, 0.002))
+        if time.process_time() - busy < 0.1 * (time.perf_counter() - start):
+            return
 
 
 def _seconds(call: Callable[[], object], repeats: int) -> float:

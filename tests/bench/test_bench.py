@@ -7,6 +7,8 @@ import json
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,7 +26,6 @@ from fastconv.bench.check import WINOGRAD_ERROR, WrongResultError, check_same, e
 from fastconv.bench.layers import Conv, Dense, Pool
 from fastconv.bench.roofline import Machine
 
-SHAPES = Path(__file__).parents[2] / "benchmarks" / "shapes"
 MACHINE = Machine("a machine", threads=1, peak=1e11, bandwidth=2e10)
 FAST = compare.Settings(memory_budget=10_000_000, effort=timing.Effort(rounds=2, sample_seconds=0.0))
 ROOMY = replace(FAST, memory_budget=40_000_000)
@@ -78,23 +79,6 @@ def test_bytes_by_hand() -> None:
     image, filters, maps = 2 * 32 * 32, 6 * 25, 2 * 6 * 28 * 28
     assert work.forward_bytes == 4 * (image + filters + 6 + maps)
     assert work.backward_bytes == 4 * (maps + image + filters + image + filters + 6)
-
-
-@pytest.mark.parametrize("path", sorted(SHAPES.glob("*.csv")), ids=lambda path: path.stem)
-def test_shapes_agree_with_the_reference(path: Path) -> None:
-    for layer in cases.read_shapes(path):
-        # One channel a group tells the output's size without the layer's work.
-        x, weight = np.zeros((1, 1, layer.h, layer.w)), np.zeros((1, 1, layer.kh, layer.kw))
-        options = {**layer.options, "groups": 1}
-        assert reference.conv2d(x, weight, **options).shape[2:] == layer.output_size
-        assert layer.c % layer.groups == layer.k % layer.groups == 0
-
-
-def test_shapes_without_a_column_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / "shapes.csv"
-    file.write_text("layer,c,h,w\nconv1,3,8,8\n")
-    with pytest.raises(ValueError, match=r"lacks the columns \['count', 'dh'"):
-        cases.read_shapes(file)
 
 
 @pytest.mark.parametrize("layer", cases.POOLS, ids=lambda layer: layer.name)
@@ -365,7 +349,7 @@ def test_error_bound_never_exceeds_that_of_a_plain_sum() -> None:
 def test_rounds_are_interleaved_and_reversed(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     pauses: list[float] = []
-    monkeypatch.setattr(timing.time, "sleep", pauses.append)
+    monkeypatch.setattr(timing, "_rest", pauses.append)
     tasks = [
         timing.Task(name, library, lambda name=name: calls.append(name))  # type: ignore[misc]
         for name, library in (("a", "one"), ("b", "one"), ("c", "two"))
@@ -375,6 +359,22 @@ def test_rounds_are_interleaved_and_reversed(monkeypatch: pytest.MonkeyPatch) ->
     assert calls[warm_up:] == [*"abc", *"cba", *"abc", *"cba"]
     assert pauses == [0.5] * 5
     assert all(t.rounds == 4 and t.repeats == 1 and 0 <= t.best <= t.median for t in timings)
+
+
+def test_a_pause_ends_when_threads_rest() -> None:
+    ended, start = threading.Event(), time.perf_counter()
+
+    def spin() -> None:
+        while not ended.is_set():
+            pass
+
+    threading.Thread(target=spin).start()
+    timing._rest(0.1)
+    ended.set()
+    assert time.perf_counter() - start >= 0.1
+    start = time.perf_counter()
+    timing._rest(60.0)
+    assert time.perf_counter() - start < 30
 
 
 def test_a_time_limit_leaves_three_rounds() -> None:
