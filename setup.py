@@ -35,7 +35,7 @@ if X86_64:
     ISA_FLAGS |= {"avx2": [*C_FLAGS, "-mavx2", "-mfma"], "avx512": [*C_FLAGS, *avx512]}
 WARNINGS = [] if WINDOWS else ["-Wall", "-Wextra", "-Wconversion", "-Werror=implicit-function-declaration"]
 WARNINGS += ["-Werror"] if os.environ.get("FASTCONV_WERROR") else []
-SOURCES = [str(p) for p in sorted(Path("src").rglob("*.*")) if p.suffix in {".h", ".inc", ".c"}]
+SOURCES = [str(p) for p in sorted(Path("src").rglob("*.*")) if p.suffix in {".h", ".inc", ".c", ".pxi"}]
 NO_COMPILER = """
 fastconv is compiled from C, and {missing}. Install what is missing and try again:
   Debian, Ubuntu   apt install build-essential python3-dev

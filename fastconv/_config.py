@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,8 +29,6 @@ __all__ = [
 ISAS: dict[str, tuple[bool, bool]] = _engine.isa_names()
 _NAMES = list(ISAS)
 _PRECISIONS = ("high", "highest")
-_local = threading.local()
-_precision = "high"
 
 
 def _select_isa() -> tuple[int, str]:
@@ -47,12 +42,12 @@ def _select_isa() -> tuple[int, str]:
 
 
 _isa, _isa_reason = _select_isa()  # the environment is read once, at import
+_engine.set_common(_engine.ISA, _isa)
 
 
 def current_isa() -> int:
     """Index of the instruction set of a call made now."""
-    isa: int = getattr(_local, "isa", _isa)
-    return isa
+    return _engine.setting(_engine.ISA)
 
 
 @contextmanager
@@ -60,12 +55,12 @@ def isa_limit(name: str) -> Iterator[None]:
     """Use the named instruction set for this thread's calls inside a ``with`` block; for tests and benchmarks."""
     if name not in ISAS or not all(ISAS[name]):
         raise ValueError(f"isa_limit: name must be a compiled and supported instruction set, received {name!r}")
-    before = current_isa()
-    _local.isa = _NAMES.index(name)
+    before = _engine.own_setting(_engine.ISA)
+    _engine.set_own(_engine.ISA, _NAMES.index(name))
     try:
         yield
     finally:
-        _local.isa = before
+        _engine.set_own(_engine.ISA, before)
 
 
 def _checked_precision(value: object, op: str) -> str:
@@ -76,7 +71,7 @@ def _checked_precision(value: object, op: str) -> str:
 
 def current_precision() -> str:
     """Precision of a call made now."""
-    return getattr(_local, "precision", None) or _precision
+    return _PRECISIONS[_engine.setting(_engine.PRECISION)]
 
 
 def set_precision(value: Literal["high", "highest"]) -> None:
@@ -102,8 +97,8 @@ def set_precision(value: Literal["high", "highest"]) -> None:
     'highest'
     >>> fc.set_precision("high")
     """
-    global _precision
-    _precision = _checked_precision(value, "set_precision")
+    checked = _checked_precision(value, "set_precision")
+    _engine.set_common(_engine.PRECISION, _PRECISIONS.index(checked))
 
 
 def get_precision() -> str:
@@ -140,12 +135,12 @@ def precision(value: Literal["high", "highest"]) -> Iterator[None]:
     'highest'
     """
     checked = _checked_precision(value, "precision")
-    before = getattr(_local, "precision", None)
-    _local.precision = checked
+    before = _engine.own_setting(_engine.PRECISION)
+    _engine.set_own(_engine.PRECISION, _PRECISIONS.index(checked))
     try:
         yield
     finally:
-        _local.precision = before
+        _engine.set_own(_engine.PRECISION, before)
 
 
 def _openmp_runtime() -> list[str]:
@@ -160,6 +155,8 @@ def _openmp_runtime() -> list[str]:
 
 def config() -> dict[str, Any]:
     """Return what :func:`show_config` prints, as a dictionary."""
+    import platform  # not at import: it takes milliseconds
+
     threads, why = thread_report()
     build = _engine.build_info()
     return {
@@ -211,5 +208,7 @@ def show_config(mode: Literal["print", "dicts"] = "print") -> dict[str, Any] | N
     report = config()
     if mode == "dicts":
         return report
+    import json
+
     print(json.dumps(report, indent=2))
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import index
@@ -16,7 +15,6 @@ from fastconv import _engine
 
 __all__ = ["available_cpus", "current", "get_num_threads", "set_num_threads", "thread_report", "threads"]
 
-_local = threading.local()
 _set: int | None = None  # by set_num_threads
 
 
@@ -90,11 +88,12 @@ def _from_environment() -> tuple[int, str]:
 
 
 _default, _reason = _from_environment()  # read once, at import
+_engine.set_common(_engine.THREADS, _default)
 
 
 def current() -> int:
     """Threads of a call made now, from this Python thread."""
-    return getattr(_local, "n", None) or _set or _default
+    return _engine.setting(_engine.THREADS)
 
 
 def thread_report() -> tuple[int, str]:
@@ -103,8 +102,8 @@ def thread_report() -> tuple[int, str]:
         return 1, "this process was forked: OpenMP's threads stayed in its parent"
     if not _engine.build_info()["openmp"]:
         return 1, "built without OpenMP"
-    if getattr(_local, "n", None):
-        return _local.n, "fastconv.threads()"
+    if _engine.own_setting(_engine.THREADS) > 0:
+        return current(), "fastconv.threads()"
     if _set:
         return _set, "fastconv.set_num_threads()"
     return _default, _reason
@@ -136,6 +135,7 @@ def set_num_threads(n: int) -> None:
     """
     global _set
     _set = _checked(n, "set_num_threads")
+    _engine.set_common(_engine.THREADS, _set)
 
 
 def get_num_threads() -> int:
@@ -174,12 +174,12 @@ def threads(n: int) -> Iterator[None]:
     True
     """
     value = _checked(n, "threads")
-    before = getattr(_local, "n", None)
-    _local.n = value
+    before = _engine.own_setting(_engine.THREADS)
+    _engine.set_own(_engine.THREADS, value)
     try:
         yield
     finally:
-        _local.n = before
+        _engine.set_own(_engine.THREADS, before)
 
 
 if hasattr(os, "register_at_fork"):

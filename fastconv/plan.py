@@ -7,6 +7,7 @@ the C algorithm's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,19 +15,24 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastconv import _engine
-from fastconv._check import Axis, ConvProblem, WindowProblem
+from fastconv._check import Array, Axis, ConvProblem, WindowProblem
 from fastconv._config import current_isa, current_precision
 
 __all__ = [
     "ALGORITHMS",
     "Explanation",
     "cached",
+    "channel_sum_plan",
     "choose_conv",
     "choose_weight_grad",
     "clear",
     "conv_plan",
     "exact",
     "matmul_plan",
+    "plans",
+    "recall",
+    "recipe_of",
+    "whole_plan",
     "window_plan",
 ]
 
@@ -46,7 +52,8 @@ ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "winograd", "naive")
     AVG_POOL_GRAD,
     UNFOLD,
     FOLD,
-) = range(11)
+    CHANNEL_SUM,
+) = range(12)
 ADAPTIVE, COUNT_INCLUDE_PAD = 1, 2
 
 _VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
@@ -55,8 +62,27 @@ _ISA_NAMES = list(_engine.isa_names())
 # ---------------------------------------------------------------------------------------------------- the cache
 
 _CACHE_LIMIT = 1024
-_cache: dict[Hashable, Any] = {}
+_recipes = _engine.Recipes(_CACHE_LIMIT)
+_cache = _recipes.found
 T = TypeVar("T")
+
+#: ``recall(op, a, b, c, options)``: the recipe of an earlier call like this one, or None; see `recipe_of`.
+recall = _recipes.recall
+
+
+def recipe_of(op: str, operands: tuple[Array | None, ...], options: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """Return what `make` gives, or what it gave for operands of these shapes and this dtype and these options before.
+
+    `make` has to check everything that the key holds: a later call like this one finds the recipe by `recall`.
+    """
+    a, b, c = operands
+    key = _recipes.key(op, a, b, c, options)
+    found: T | None = None if key is None else _cache.get(key)
+    if found is None:
+        found = make()
+        if key is not None and found is not None:
+            _recipes.keep(key, found)
+    return found
 
 
 def exact(*values: Any) -> bool:
@@ -82,12 +108,15 @@ def cached(key: Hashable, make: Callable[[], T]) -> T:
     found = _cache.get(full)
     if found is None:
         found = make()
-        if len(_cache) >= _CACHE_LIMIT:  # the oldest half goes; dicts keep the order of insertion
-            for old in list(_cache)[: _CACHE_LIMIT // 2]:
-                _cache.pop(old, None)
-        _cache[full] = found
+        _recipes.keep(full, found)
     result: T = found
     return result
+
+
+def plans() -> list[_engine.Plan]:
+    """Return the plans that the cache holds: a recipe is one, or has one (or none), or several."""
+    held = [getattr(recipe, "plans", [getattr(recipe, "plan", recipe)]) for recipe in _cache.values()]
+    return [found for several in held for found in several if found is not None]
 
 
 def clear() -> None:
@@ -219,10 +248,10 @@ def conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any], algorithm: st
     axes, spatial = _spatial_slots(problem.axes)
     data = (*((0,) if problem.batched else ()), 1, *spatial)
     weight = (0, 1, *spatial)
-    slots = {
-        CONV: (data, weight, (0,), data),
-        CONV_INPUT_GRAD: (data, weight, (0,), data),
-        CONV_WEIGHT_GRAD: (data, data, (), weight),
+    slots, shape = {
+        CONV: ((data, weight, (0,), data), problem.output_shape),
+        CONV_INPUT_GRAD: ((data, weight, (0,), data), problem.input_shape),
+        CONV_WEIGHT_GRAD: ((data, data, (), weight), problem.weight_shape),
     }[op]
     return _engine.Plan(
         op,
@@ -236,11 +265,19 @@ def conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any], algorithm: st
         algorithm,
         current_isa(),
         float(problem.macs),
+        shape=shape,
     )
 
 
-def matmul_plan(m: int, n: int, k: int, dtype: np.dtype[Any]) -> _engine.Plan:
-    """Plan the product of an (m, k) and a (k, n) matrix."""
+def matmul_plan(
+    m: int, n: int, k: int, dtype: np.dtype[Any], shape: tuple[int, ...], *, turn_a: bool = False, turn_b: bool = False
+) -> _engine.Plan:
+    """Plan the product of an (m, k) and a (k, n) matrix, one of which may be given turned, with a result of `shape`.
+
+    Operands without gaps may have any shape: their elements are read as rows of the matrix.
+    """
+    slot_a, inner_a = ((1, 0), m) if turn_a else ((0, 1), k)
+    slot_b, inner_b = ((1, 0), k) if turn_b else ((0, 1), n)
     return _engine.Plan(
         MATMUL,
         0 if dtype == np.float32 else 1,
@@ -249,10 +286,43 @@ def matmul_plan(m: int, n: int, k: int, dtype: np.dtype[Any]) -> _engine.Plan:
         k,
         n,
         [_IDLE] * 3,
-        ((0, 1), (0, 1), (0,), (0, 1)),
+        (slot_a, slot_b, (0,), (0, 1)),
         "matmul",
         current_isa(),
         float(m) * n * k,
+        shape=shape,
+        inner=(inner_a, inner_b, 0, n),
+    )
+
+
+def whole_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> _engine.Plan:
+    """Plan a convolution whose kernel covers the whole input, or a gradient of it: a matrix product."""
+    rows, outputs, inputs = problem.batch, problem.out_channels, math.prod(problem.weight_shape[1:])
+    if op == CONV:
+        return matmul_plan(rows, outputs, inputs, dtype, problem.output_shape, turn_b=True)
+    if op == CONV_INPUT_GRAD:
+        return matmul_plan(rows, inputs, outputs, dtype, problem.input_shape)
+    return matmul_plan(outputs, inputs, rows, dtype, problem.weight_shape, turn_a=True)
+
+
+def channel_sum_plan(shape: tuple[int, ...], channel: int, dtype: np.dtype[Any]) -> _engine.Plan:
+    """Plan the sum of a C-contiguous array over all axes but `channel`."""
+    batch, channels, pixels = math.prod(shape[:channel]), shape[channel], math.prod(shape[channel + 1 :])
+    axes: list[tuple[int, ...]] = [_IDLE, _IDLE, (pixels, pixels, 1, 1, 1, 0, 0)]
+    return _engine.Plan(
+        CHANNEL_SUM,
+        0 if dtype == np.float32 else 1,
+        batch,
+        1,
+        channels,
+        channels,
+        axes,
+        ((0, 1), (), (), (1,)),
+        "sum",
+        current_isa(),
+        float(batch) * channels * pixels,
+        shape=(channels,),
+        inner=(channels * pixels, 0, 0, 0),
     )
 
 

@@ -24,7 +24,7 @@ cdef extern from "fastconv.h":
         pass
     ctypedef enum fc_op:
         FC_CONV, FC_CONV_INPUT_GRAD, FC_CONV_WEIGHT_GRAD, FC_MATMUL, FC_MAX_POOL, FC_MAX_POOL_GRAD, FC_MAX_UNPOOL
-        FC_AVG_POOL, FC_AVG_POOL_GRAD, FC_UNFOLD, FC_FOLD, FC_OPS
+        FC_AVG_POOL, FC_AVG_POOL_GRAD, FC_UNFOLD, FC_FOLD, FC_CHANNEL_SUM, FC_OPS
     ctypedef enum fc_isa:
         FC_ISAS
     ctypedef enum fc_mode:
@@ -80,13 +80,20 @@ cdef extern from "driver.h":
     void *fc_allocate(size_t) noexcept nogil
     void fc_free(void *) noexcept nogil
     int fc_threads_possible(int) noexcept nogil
+    enum: FC_SET_ISA
+    enum: FC_SET_PRECISION
+    enum: FC_SET_THREADS
+    int fc_common[3]
+    int *fc_own() noexcept nogil
+    int fc_setting(int) noexcept nogil
+    void fc_run_all(const fc_plan *, fc_call *, char *) noexcept nogil
     void fc_drain(fc_queue *, const fc_plan *, fc_call *, Py_ssize_t, char *) noexcept nogil
 
 # ------------------------------------------------------------------------------------------------ memory
 
 cdef enum: POOL_SLOTS = 64
 cdef double SLICE = 0.05           # seconds between looks for signals
-cdef double SERIAL_COST = 1e6      # multiply-adds (some 20 us) below which a region costs more than it gives
+cdef double SERIAL_COST = 1e6      # multiply-adds (some 20 us) below which regions and clocks cost more than they give
 
 cdef struct Block:
     char *data
@@ -156,7 +163,34 @@ def is_forked():
     """Whether this process was forked after fastconv was imported."""
     return forked
 
+# ------------------------------------------------------------------------------------------------ settings
+
+
+ISA, PRECISION, THREADS = FC_SET_ISA, FC_SET_PRECISION, FC_SET_THREADS
+
+
+def setting(int which):
+    """A setting of a call made now: the calling thread's own, else the process's."""
+    return fc_setting(which)
+
+
+def own_setting(int which):
+    """The calling thread's own setting, negative where it has none."""
+    return fc_own()[which]
+
+
+def set_common(int which, int value):
+    """Changes a setting of the process."""
+    fc_common[which] = value
+
+
+def set_own(int which, int value):
+    """Changes the calling thread's own setting; negative: none."""
+    fc_own()[which] = value
+
 # ------------------------------------------------------------------------------------------------ plans
+
+include "calls.pxi"
 
 
 class Unsupported(ValueError):
@@ -177,14 +211,18 @@ cdef class Plan:
     """An immutable recipe: algorithm, block sizes, stages. `run` may be called by many threads at once.
 
     ``axes`` are (in, out, kernel, stride, dilation, pad_lo, pad_hi) for D, H, W; ``slots`` gives for each operand the place
-    in N C D H W of each of its array's axes, or -1 for an axis of length 1 that has none.
+    in N C D H W of each of its array's axes, or -1 for an axis of length 1 that has none. Operands of a matrix product have
+    ``inner`` elements a row: a C-contiguous array of any shape is then cut into such rows. ``shape`` is the result's.
     """
     cdef fc_plan plan
     cdef int ndim[FC_MAX_ARRAYS]
     cdef int slot[FC_MAX_ARRAYS][8]
+    cdef Py_ssize_t inner[FC_MAX_ARRAYS]
+    cdef int rank
+    cdef cnp.npy_intp shape[8]
 
     def __init__(self, int op, int dtype, batch, groups, in_channels, out_channels, axes, slots, str algorithm, int isa,
-                 double cost, int flags=0, double divisor=0.0):
+                 double cost, int flags=0, double divisor=0.0, tuple shape=(), tuple inner=(0, 0, 0, 0)):
         cdef fc_problem *p = &self.plan.problem
         cdef int i, j
         cdef const fc_algorithm *a
@@ -201,6 +239,12 @@ cdef class Plan:
                 raise ValueError("fastconv: an operand has at most 8 axes")
             for j in range(self.ndim[i]):
                 self.slot[i][j] = slots[i][j]
+            self.inner[i] = inner[i]
+        self.rank = len(shape)
+        if self.rank > 8:
+            raise ValueError("fastconv: a result has at most 8 axes")
+        for i in range(self.rank):
+            self.shape[i] = shape[i]
         i = 0
         while True:
             a = fc_algorithm_at(<fc_isa> isa, <fc_dtype> dtype, i)
@@ -255,6 +299,11 @@ cdef class Plan:
         if value is None:
             return 0
         array = value
+        if self.inner[i] and cnp.PyArray_IS_C_CONTIGUOUS(array):
+            to.data = <char *> cnp.PyArray_DATA(array)
+            to.stride[self.slot[i][0]] = self.inner[i]
+            to.stride[self.slot[i][1]] = 1
+            return 0
         if cnp.PyArray_NDIM(array) != self.ndim[i]:
             raise ValueError(f"fastconv: operand {i} has {cnp.PyArray_NDIM(array)} axes, its plan {self.ndim[i]}")
         itemsize = cnp.PyArray_ITEMSIZE(array)
@@ -266,6 +315,18 @@ cdef class Plan:
 
     def run(self, a, b, c, d, int threads, Packed packed=None):
         """Computes operand d from a, b, c on at most `threads` threads. False if a task refused its data."""
+        return self.start(a, b, c, d, threads, packed)
+
+    def compute(self, a, b, c, Packed packed=None):
+        """The result for operands a, b, c in a new array, on the threads that are set."""
+        if self.rank == 0:
+            raise ValueError("fastconv: this plan was not told the shape of its result")
+        cdef int kind = cnp.NPY_DOUBLE if self.plan.problem.dtype else cnp.NPY_FLOAT
+        result = cnp.PyArray_EMPTY(self.rank, self.shape, kind, 0)
+        self.start(a, b, c, result, fc_setting(FC_SET_THREADS), packed)
+        return result
+
+    cdef bint start(self, a, b, c, d, int threads, Packed packed) except -1:
         cdef fc_call call
         self.bind(&call.array[0], 0, a)
         self.bind(&call.array[1], 1, b)
@@ -312,8 +373,13 @@ cdef class Plan:
             team = fc_threads_possible(threads)
             threads = self.useful(call.mode, team)
         block = checkout(workspace + scratch * <size_t> threads + 64)
+        call.workspace = block.data
+        if self.plan.cost < SERIAL_COST:
+            with nogil:
+                fc_run_all(&self.plan, call, block.data + workspace)
+            give_back(block)
+            return 0
         try:
-            call.workspace = block.data
             self.stages(call, threads, team, block.data + workspace, scratch)
         finally:
             give_back(block)

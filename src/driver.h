@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fastconv.h"
 
@@ -78,6 +79,28 @@ static inline int fc_threads_possible(int n)
     return proven;
 }
 #endif
+
+/* What a call reads besides its arguments: the process's settings, and the calling thread's own where not negative. */
+enum { FC_SET_ISA, FC_SET_PRECISION, FC_SET_THREADS, FC_SETTINGS };
+static int fc_common[FC_SETTINGS];
+static inline int *fc_own(void)
+{
+    static _Thread_local int own[FC_SETTINGS] = {-1, -1, -1};
+    return own;
+}
+static inline int fc_setting(int i) { return fc_own()[i] >= 0 ? fc_own()[i] : fc_common[i]; }
+
+/* All tasks of all stages, one after the other: what is over in microseconds needs neither a queue nor a clock. */
+static inline void fc_run_all(const fc_plan *plan, fc_call *call, char *scratch)
+{
+    for (ptrdiff_t s = 0; s < plan->stages; s++) {
+        ptrdiff_t grain, tasks = plan->algorithm->tasks(plan, call->mode, s, &grain);
+        if (tasks)
+            memset(scratch, 0, FC_SCRATCH_HEAD);
+        for (ptrdiff_t t = 0; t < tasks; t++)
+            plan->algorithm->run(plan, call, s, t, scratch);
+    }
+}
 
 /* Tasks of a stage, given out `grain` at a time until they or the time are used up. */
 typedef struct {

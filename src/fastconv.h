@@ -30,6 +30,7 @@ typedef enum {
     FC_AVG_POOL_GRAD,    /* gy, none, none, gx */
     FC_UNFOLD,           /* x, none, none, columns (N,C,taps,L) */
     FC_FOLD,             /* columns, none, none, x */
+    FC_CHANNEL_SUM,      /* x (N, C*pixels) without gaps, none, none, y (C) */
     FC_OPS
 } fc_op;
 

@@ -16,6 +16,7 @@
 #include "algorithms/weight_grad.c"
 #include "algorithms/weight_grad_depthwise.c"
 #include "algorithms/matmul.c"
+#include "algorithms/channel_sum.c"
 #include "algorithms/unfold.c"
 #include "algorithms/pool_taps.c"
 #include "algorithms/pool_windows.c"

@@ -5,8 +5,8 @@ A call: the raw arguments are the key of a cached recipe (problem, plan); only a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Hashable
+import os
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,22 @@ from numpy.typing import ArrayLike
 from fastconv import _check, _engine, plan, reference
 from fastconv._check import Array, ConvProblem
 from fastconv._threads import current
+from fastconv.functional._gradients import Gradients, Three, cast, nothing
 
 __all__ = ["FrozenWeight", "Ints", "Padding", "backward", "explain_conv", "forward", "freeze_weight"]
 
 Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]
 Ints = int | tuple[int, ...]
+
+
+def _renew_lock() -> None:
+    global _packing
+    _packing = threading.RLock()
+
+
+_packing = threading.RLock()  # reentrant: a signal handler may compute, too
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class FrozenWeight:
@@ -45,14 +56,18 @@ class FrozenWeight:
         return {**vars(self), "_packed": {}}  # a copy packs for itself
 
     def packed(self, recipe: _engine.Plan, array: Array) -> _engine.Packed | None:
-        """Return the weight as this plan packs it."""
+        """Return the weight as this plan packs it; one thread packs, others wait for it."""
         if array is not self.array:  # promoted to another dtype for this call
             return None
-        if recipe not in self._packed:
-            if len(self._packed) >= 64:  # inputs of many sizes: keep memory bounded
-                self._packed.clear()
-            self._packed[recipe] = recipe.pack(array, current())
-        return self._packed[recipe]
+        found = self._packed.get(recipe, self)
+        if found is self:
+            with _packing:
+                if len(self._packed) >= 64:  # inputs of many sizes: keep memory bounded
+                    self._packed.clear()
+                if recipe not in self._packed:
+                    self._packed[recipe] = recipe.pack(array, current())
+                found = self._packed[recipe]
+        return found  # type: ignore[return-value]
 
 
 def freeze_weight(weight: ArrayLike) -> FrozenWeight:
@@ -87,51 +102,60 @@ def freeze_weight(weight: ArrayLike) -> FrozenWeight:
 
 @dataclass(frozen=True)
 class _Recipe:
-    problem: ConvProblem
+    """What a forward call computes."""
+
     shape: tuple[int, ...]  # of the result
     plan: _engine.Plan | None  # None: the reference computes, or there is nothing to compute
-    reason: str
-    product: bool = False  # the plan is a matrix product of gradient and weight, as matrices
+    product: bool  # the plan is a matrix product, of operands without gaps
 
 
 def _bad_algorithm(op: str, algorithm: Any) -> None:
     _check.choice(op, "algorithm", algorithm, plan.ALGORITHMS)
 
 
-def _make(
-    op: str, problem: ConvProblem, kind: int, dtype: np.dtype[Any], algorithm: str, shape: tuple[int, ...]
-) -> _Recipe:
+def _problem(
+    op: str, n: int, x: Array, w: Array, options: tuple[Any, ...], transposed: bool
+) -> tuple[ConvProblem, tuple[int, ...]]:
+    """Check shapes and options; returns the problem and the shape of the operator's result."""
+    stride, padding, dilation, groups, algorithm, output_padding = options
+    _bad_algorithm(op, algorithm)
+    batched, x_shape = _check.shape_of(op, "input", x, n)
+    if transposed:
+        problem = _check.conv_transpose_problem(
+            op, n, x_shape, batched, w.shape, stride, padding, output_padding, groups, dilation
+        )
+        return problem, problem.input_shape
+    problem = _check.conv_problem(op, n, x_shape, batched, w.shape, stride, padding, dilation, groups)
+    return problem, problem.output_shape
+
+
+def _is_product(op: str, problem: ConvProblem, kind: int, algorithm: str) -> bool:
+    """Whether to multiply matrices; a transposed convolution's bias is not one for each column."""
+    return algorithm == "auto" and problem.whole and (kind != plan.CONV_INPUT_GRAD or op.endswith("d_backward"))
+
+
+def _plan(
+    op: str, problem: ConvProblem, kind: int, dtype: np.dtype[Any], algorithm: str
+) -> tuple[_engine.Plan | None, str]:
+    """Plan a problem whose arguments were checked, or return None; and the reason."""
     if algorithm == "naive":
-        return _Recipe(problem, shape, None, "asked for by name")
+        return None, "asked for by name"
     if 0 in problem.input_shape or 0 in problem.output_shape:
-        return _Recipe(problem, shape, None, "nothing to compute")
+        return None, "nothing to compute"
     for size in (problem.input_shape, problem.weight_shape, problem.output_shape):
         _check.countable(op, size, dtype)
+    if _is_product(op, problem, kind, algorithm):
+        return plan.whole_plan(problem, kind, dtype), "the kernel covers the whole input: one matrix product"
     reason, named = "asked for by name", algorithm != "auto"
-    if algorithm == "auto" and kind == plan.CONV_INPUT_GRAD and op.endswith("d_backward") and problem.whole:
-        columns = math.prod(problem.weight_shape[1:])  # padded, its gradient would mostly multiply zeros
-        product = plan.matmul_plan(problem.batch, columns, problem.out_channels, dtype)
-        return _Recipe(problem, shape, product, "the kernel covers the whole input: one matrix product", True)
     if algorithm == "auto" or (algorithm == "winograd" and kind == plan.CONV_WEIGHT_GRAD):
         choose = plan.choose_weight_grad if kind == plan.CONV_WEIGHT_GRAD else None
         algorithm, reason = choose(problem, dtype) if choose else plan.choose_conv(problem, kind, dtype)
     try:
-        return _Recipe(problem, shape, plan.conv_plan(problem, kind, dtype, algorithm), reason)
+        return plan.conv_plan(problem, kind, dtype, algorithm), reason
     except _engine.Unsupported as error:
         if named:
             raise ValueError(f"{op}: {error}, received algorithm={algorithm!r}") from None
-        return _Recipe(problem, shape, plan.conv_plan(problem, kind, dtype, "im2col"), f"{error}")
-
-
-def _recipe(key: tuple[Any, ...], options: tuple[Any, ...], make: Callable[[], _Recipe]) -> _Recipe:
-    if plan.exact(*options):
-        full: Hashable = (key, plan.typed(*options))
-        return plan.cached(full, make)
-    return make()
-
-
-def _weight_of(op: str, weight: Any) -> tuple[Any, FrozenWeight | None]:
-    return (weight.array, weight) if type(weight) is FrozenWeight else (weight, None)
+        return plan.conv_plan(problem, kind, dtype, "im2col"), f"{error}"
 
 
 def _restore_half(kind: np.dtype[Any], dtype: np.dtype[Any], frozen: FrozenWeight | None) -> np.dtype[Any]:
@@ -165,28 +189,25 @@ def forward(
     transposed: bool = False,
     output_padding: Any = 0,
 ) -> Array:
-    weight, frozen = _weight_of(op, weight)
+    weight, frozen = (weight.array, weight) if type(weight) is FrozenWeight else (weight, None)
+    options = (stride, padding, dilation, groups, algorithm, output_padding)
+    known: _Recipe | None = plan.recall(op, input, weight, bias, options)
+    if known is not None and out is None and known.plan is not None:
+        try:
+            return known.plan.compute(input, weight, bias, frozen.packed(known.plan, weight) if frozen else None)
+        except MemoryError:
+            pass  # said below, with the operator's name
     kind, (x, w, b) = _check.data(op, input=input, weight=weight, bias=bias)
     if frozen:
         kind = _restore_half(kind, np.asarray(input).dtype, frozen)
 
     def make() -> _Recipe:
-        _bad_algorithm(op, algorithm)
-        batched, x_shape = _check.shape_of(op, "input", x, n)
-        if transposed:
-            problem = _check.conv_transpose_problem(
-                op, n, x_shape, batched, w.shape, stride, padding, output_padding, groups, dilation
-            )
-            return _make(op, problem, plan.CONV_INPUT_GRAD, x.dtype, algorithm, problem.input_shape)
-        problem = _check.conv_problem(op, n, x_shape, batched, w.shape, stride, padding, dilation, groups)
-        return _make(op, problem, plan.CONV, x.dtype, algorithm, problem.output_shape)
+        problem, shape = _problem(op, n, x, w, options, transposed)
+        _check.bias_shape(op, b, shape[-1 - n])
+        of = plan.CONV_INPUT_GRAD if transposed else plan.CONV
+        return _Recipe(shape, _plan(op, problem, of, x.dtype, algorithm)[0], _is_product(op, problem, of, algorithm))
 
-    recipe = _recipe(
-        (op, x.shape, w.shape, x.dtype.num), (stride, padding, dilation, groups, algorithm, output_padding), make
-    )
-    channels = recipe.shape[-1 - n]
-    if b is not None:
-        _check.bias_shape(op, b, channels)
+    recipe = plan.recipe_of(op, (x, w, b), options, make)
     straight = None if out is None else _check.output(op, out, recipe.shape, kind, (x, w, b))
     if algorithm == "naive":
         naive = getattr(reference, op)
@@ -198,22 +219,13 @@ def forward(
             result[...] = 0 if b is None else b.reshape(-1, *[1] * n)
     else:
         packed = frozen.packed(recipe.plan, w) if frozen else None
+        if recipe.product:
+            x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
         recipe.plan.run(_check.layout(x), w, b, result, current(), packed)
     return _finish(result, kind, out)
 
 
 # ---------------------------------------------------------------------------------------------------- backward
-
-
-def _bias_grad(gy: Array, n: int) -> Array:
-    """Sum over images and pixels: each plane first, which NumPy adds pairwise; repeated axes are multiplied."""
-    channel = gy.ndim - n - 1
-    repeats = [axis != channel and gy.strides[axis] == 0 and gy.shape[axis] > 1 for axis in range(gy.ndim)]
-    times = math.prod(size for size, repeated in zip(gy.shape, repeats, strict=True) if repeated)
-    gy = gy[tuple(slice(0, 1) if repeated else slice(None) for repeated in repeats)]
-    planes = gy.reshape(*gy.shape[: channel + 1], math.prod(gy.shape[channel + 1 :])).sum(axis=-1)
-    total: Array = planes.sum(axis=0) if planes.ndim == 2 else planes
-    return total * gy.dtype.type(times) if times > 1 else total
 
 
 def backward(
@@ -230,60 +242,43 @@ def backward(
     algorithm: Any,
     transposed: bool = False,
     output_padding: Any = 0,
-) -> tuple[Array | None, Array | None, Array | None]:
-    weight, frozen = _weight_of(op, weight)
+) -> Three:
+    weight, frozen = (weight.array, weight) if type(weight) is FrozenWeight else (weight, None)
+    options = (stride, padding, dilation, groups, algorithm, output_padding)
+    known: Gradients | None = plan.recall(op, grad_output, input, weight, (*options, needs))
+    if known is not None:
+        packed = frozen.packed(known.input, weight) if frozen and known.input else None
+        return known.compute(op, grad_output, input, weight, packed)
     kind, (gy, x, w) = _check.data(op, grad_output=grad_output, input=input, weight=weight)
     if frozen:
         kind = _restore_half(kind, np.asarray(input).dtype, frozen)
-    need_x, need_w, need_b = _check.needs(op, needs)
-    options = (stride, padding, dilation, groups, algorithm, output_padding)
+    wanted = _check.needs(op, needs)
 
-    def make(of: int) -> _Recipe:
-        _bad_algorithm(op, algorithm)
-        batched, x_shape = _check.shape_of(op, "input", x, n)
-        if transposed:
-            problem = _check.conv_transpose_problem(
-                op, n, x_shape, batched, w.shape, stride, padding, output_padding, groups, dilation
-            )
-            _check.grad(op, gy, problem.input_shape)
-        else:
-            problem = _check.conv_problem(op, n, x_shape, batched, w.shape, stride, padding, dilation, groups)
-            _check.grad(op, gy, problem.output_shape)
-        return _make(op, problem, of, gy.dtype, algorithm, x.shape if of != plan.CONV_WEIGHT_GRAD else w.shape)
+    def make() -> Gradients | None:
+        problem, shape = _problem(op, n, x, w, options, transposed)
+        _check.grad(op, gy, shape)
+        kinds = (plan.CONV if transposed else plan.CONV_INPUT_GRAD, plan.CONV_WEIGHT_GRAD)
+        to_input, _ = _plan(op, problem, kinds[0], gy.dtype, algorithm)  # though it may not be wanted: it checks names
+        if to_input is None:
+            return None
+        to_weight = _plan(op, problem, kinds[1], gy.dtype, algorithm)[0] if wanted[1] else None
+        sums = plan.channel_sum_plan(shape, gy.ndim - n - 1, gy.dtype) if wanted[2] else None
+        product = _is_product(op, problem, kinds[1], algorithm)
+        order = (0, 1) if product != transposed else (1, 0)
+        return Gradients(to_input if wanted[0] else None, to_weight, sums, order, product)
 
-    def recipe(of: int) -> _Recipe:
-        return _recipe((op, of, gy.shape, x.shape, w.shape, x.dtype.num), options, lambda: make(of))
-
-    to_input = plan.CONV if transposed else plan.CONV_INPUT_GRAD
-    first = recipe(to_input)  # checks everything, also where nothing but the bias gradient is asked for
-    gx: Array | None = None
-    gw: Array | None = None
-    gb: Array | None = None
-    if algorithm == "naive":
-        naive = getattr(reference, op)
+    found = plan.recipe_of(op, (gy, x, w), (*options, needs), make)
+    if found is not None:
+        packed = frozen.packed(found.input, w) if frozen and found.input else None
+        grads = found.compute_any(op, gy, x, w, gy.ndim - n - 1, packed)
+    elif algorithm == "naive":
         extra = {"output_padding": output_padding} if transposed else {}
-        found = naive(gy, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups, needs=needs, **extra)
-        gx, gw, gb = found
+        grads = getattr(reference, op)(
+            gy, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups, needs=needs, **extra
+        )
     else:
-        gy = _check.layout(gy)
-        if need_x:
-            gx = _check.result(op, x.shape, gy.dtype, zero=first.plan is None)
-            if first.plan is not None and first.product:
-                rows = first.problem.batch
-                first.plan.run(gy.reshape(rows, -1), w.reshape(len(w), -1), None, gx.reshape(rows, -1), current())
-            elif first.plan is not None:
-                first.plan.run(gy, w, None, gx, current(), frozen.packed(first.plan, w) if frozen else None)
-        if need_w:
-            second = recipe(plan.CONV_WEIGHT_GRAD)
-            gw = _check.result(op, w.shape, gy.dtype, zero=second.plan is None)
-            if second.plan is not None:
-                x = _check.layout(x)
-                pair = (gy, x) if transposed else (x, gy)  # the roles of input and result are exchanged
-                second.plan.run(*pair, None, gw, current())
-        if need_b:
-            gb = _bias_grad(gy, n)
-    gx, gw, gb = (g if g is None or g.dtype == kind else g.astype(kind) for g in (gx, gw, gb))
-    return gx, gw, gb
+        grads = nothing(op, gy, x, w, gy.ndim - n - 1, wanted)
+    return cast(grads, kind)
 
 
 # ---------------------------------------------------------------------------------------------------- explain
@@ -300,29 +295,23 @@ def explain_conv(name: str, *args: Any, **kwargs: Any) -> list[plan.Explanation]
     if backward:
         names = ["grad_output", "input", "weight"][-len(args) if 1 < len(args) < 3 else 0 :]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
-    weight, _ = _weight_of(name, given.get("weight"))
-    _, (x, w) = _check.data(name, input=given.get("input"), weight=weight)
-    batched, x_shape = _check.shape_of(name, "input", x, n)
-    stride, padding, dilation, groups = (
-        given.get(k, d) for k, d in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1))
+    weight = given.get("weight")
+    _, (x, w) = _check.data(
+        name, input=given.get("input"), weight=weight.array if type(weight) is FrozenWeight else weight
     )
-    algorithm = given.get("algorithm", "auto")
-    _bad_algorithm(name, algorithm)
-    if transposed:
-        problem = _check.conv_transpose_problem(
-            name, n, x_shape, batched, w.shape, stride, padding, given.get("output_padding", 0), groups, dilation
-        )
-    else:
-        problem = _check.conv_problem(name, n, x_shape, batched, w.shape, stride, padding, dilation, groups)
+    defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "algorithm": "auto", "output_padding": 0}
+    options = tuple(given.get(option, default) for option, default in defaults.items())
+    problem, _ = _problem(name, n, x, w, options, transposed)
+    algorithm = options[4]
     forward, input_grad = (plan.CONV_INPUT_GRAD, plan.CONV) if transposed else (plan.CONV, plan.CONV_INPUT_GRAD)
     wanted = {name: forward}
     if backward:
         wanted = {f"{name} (input gradient)": input_grad, f"{name} (weight gradient)": plan.CONV_WEIGHT_GRAD}
     found = []
     for label, kind in wanted.items():
-        recipe = _make(name, problem, kind, x.dtype, algorithm, ())
-        if recipe.plan is None:
-            found.append(plan.Explanation(label, "naive" if algorithm == "naive" else "none", recipe.reason))
+        planned, reason = _plan(name, problem, kind, x.dtype, algorithm)
+        if planned is None:
+            found.append(plan.Explanation(label, "naive" if algorithm == "naive" else "none", reason))
         else:
-            found.append(plan.Explanation.of(label, recipe.plan, recipe.reason))
+            found.append(plan.Explanation.of(label, planned, reason))
     return found

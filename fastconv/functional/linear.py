@@ -6,23 +6,12 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastconv import _check, plan
+from fastconv import _check, _engine, plan
 from fastconv._check import Array
 from fastconv._threads import current
+from fastconv.functional._gradients import Gradients, cast, nothing
 
 __all__ = ["linear", "linear_backward"]
-
-
-def _product(a: Array, b: Array, bias: Array | None, result: Array) -> None:
-    """Compute result = a @ b + bias for matrices; a transposed view is read as it is."""
-    (m, k), n = a.shape, b.shape[1]
-    if 0 in (m, n):
-        return
-    if k == 0:
-        result[...] = 0 if bias is None else bias
-        return
-    found = plan.cached(("matmul", m, n, k, a.dtype.num), lambda: plan.matmul_plan(m, n, k, a.dtype))
-    found.run(a, b, bias, result, current())
 
 
 def _rows(op: str, name: str, array: Array, features: int) -> Array:
@@ -84,6 +73,12 @@ def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *
     >>> fc.linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]), np.array([0.5, 0.0]))
     array([[11.5,  2. ]])
     """
+    known: _engine.Plan | None = plan.recall("linear", input, weight, bias, ())
+    if known is not None and out is None:
+        try:
+            return known.compute(input, weight, bias)
+        except MemoryError:
+            pass  # said below, with the operator's name
     kind, (x, w, b) = _check.data("linear", input=input, weight=weight, bias=bias)
     _weight("linear", w)
     rows = _rows("linear", "input", x, w.shape[1])
@@ -91,7 +86,13 @@ def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *
     shape = (*x.shape[:-1], w.shape[0])
     straight = None if out is None else _check.output("linear", out, shape, kind, (x, w, b))
     result = _check.result("linear", shape, x.dtype) if straight is None else straight
-    _product(rows, w.T, b, result.reshape(rows.shape[0], w.shape[0]))
+    if result.size:
+
+        def make() -> _engine.Plan:
+            return plan.matmul_plan(len(rows), len(w), w.shape[1], x.dtype, shape, turn_b=True)
+
+        found = plan.recipe_of("linear", (x, w, b), (), make)
+        found.run(rows, w, b, result, current())
     if out is not None:
         if straight is None:
             out[...] = result
@@ -145,20 +146,26 @@ def linear_backward(
     (array([[6., 8.]]), array([[2., 4.]]), array([2.]))
     """
     op = "linear_backward"
+    known: Gradients | None = plan.recall(op, grad_output, input, weight, (needs,))
+    if known is not None:
+        return known.compute(op, grad_output, input, weight)
     kind, (gy, x, w) = _check.data(op, grad_output=grad_output, input=input, weight=weight)
-    need_x, need_w, need_b = _check.needs(op, needs)
+    wanted = _check.needs(op, needs)
     _weight(op, w)
     rows = _rows(op, "input", x, w.shape[1])
     _check.grad(op, gy, (*x.shape[:-1], w.shape[0]))
-    g = gy.reshape(rows.shape[0], w.shape[0])
-    gx = gw = gb = None
-    if need_x:
-        gx = _check.result(op, x.shape, gy.dtype)
-        _product(g, w, None, gx.reshape(rows.shape))
-    if need_w:
-        gw = _check.result(op, w.shape, gy.dtype)
-        _product(g.T, rows, None, gw)
-    if need_b:
-        gb = g.sum(axis=0)
-    gx, gw, gb = (a if a is None or a.dtype == kind else a.astype(kind) for a in (gx, gw, gb))
-    return gx, gw, gb
+    if rows.size == 0:
+        return cast(nothing(op, gy, x, w, gy.ndim - 1, wanted), kind)
+
+    def make() -> Gradients:
+        (m, n), k, dtype = (len(rows), w.shape[0]), w.shape[1], gy.dtype
+        return Gradients(
+            plan.matmul_plan(m, k, n, dtype, x.shape) if wanted[0] else None,
+            plan.matmul_plan(n, k, m, dtype, w.shape, turn_a=True) if wanted[1] else None,
+            plan.channel_sum_plan(gy.shape, gy.ndim - 1, dtype) if wanted[2] else None,
+            order=(0, 1),
+            product=True,
+        )
+
+    found = plan.recipe_of(op, (gy, x, w), (needs,), make)
+    return cast(found.compute_any(op, gy, x, w, gy.ndim - 1), kind)

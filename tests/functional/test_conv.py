@@ -15,6 +15,7 @@ from helpers import (
     LAYOUTS,
     THREADS,
     USABLE_ISAS,
+    WIDTHS,
     Array,
     Conv,
     assert_error_of_a_plain_sum,
@@ -329,3 +330,43 @@ def test_any_problem_in_any_layout(
     for got, want in zip(gradients, naive_backward(plain[3], *plain[:2], **conv.options), strict=True):
         assert_same(got, want, share=0)
     assert dot(forward(x, w, **conv.options, algorithm=algorithm), plain[3]) == dot(plain[0], gradients[0])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pixels", WIDTHS)
+def test_bias_gradients_of_planes_of_every_width(pixels: int, dtype: Any, isa: str) -> None:
+    rng = np.random.default_rng(pixels)
+    for images, channels in ((1, 1), (3, 2), (600, 5), (2, 70)):
+        gy = whole(rng, images, channels, pixels, dtype=dtype)
+        x, w = np.ones((images, 1, pixels), dtype), np.ones((channels, 1, 1), dtype)
+        with isa_limit(isa):
+            gb = fc.conv1d_backward(gy, x, w, needs=(False, False, True))[2]
+        assert_same(gb, gy.sum((0, 2)), share=0)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("images", [1, 3, 20])
+def test_kernels_that_cover_the_whole_input(images: int, dtype: Any, isa: str) -> None:
+    """They are matrix products, also of operands with gaps between their elements."""
+    rng = np.random.default_rng(images)
+    options: dict[str, Any] = {"stride": (2, 1)}
+    x, w, b = (
+        whole(rng, images, 7, 3, 5, dtype=dtype),
+        whole(rng, 37, 7, 3, 5, dtype=dtype),
+        whole(rng, 37, dtype=dtype),
+    )
+    gy = whole(rng, images, 37, 1, 1, dtype=dtype)
+    want = reference.conv2d(x, w, b, **options), *reference.conv2d_backward(gy, x, w, **options)
+    for layout in LAYOUTS.values():
+        with isa_limit(isa):
+            found = (
+                fc.conv2d(layout(x), layout(w), b, **options),
+                *fc.conv2d_backward(layout(gy), x, layout(w), **options),
+            )
+            back = fc.conv_transpose2d_backward(layout(x), gy, layout(w))
+        for got, expected_one in zip(found, want, strict=True):
+            assert_same(got, expected_one)
+        for got, expected_one in zip(back, reference.conv_transpose2d_backward(x, gy, w), strict=True):
+            assert_same(got, expected_one)

@@ -212,3 +212,17 @@ def test_any_problem_in_any_layout(
     for got, want in zip(gradients, reference.linear_backward(plain[3], *plain[:2]), strict=True):
         assert_same(got, want, share=0)
     assert dot(fc.linear(x, w), plain[3]) == dot(plain[0], gradients[0]) == dot(plain[1], gradients[1])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_bias_gradients_of_many_terms(isa: str) -> None:
+    """Sums that go on in a second stage: along the rows of a matrix, and along a plane."""
+    rng = np.random.default_rng(3)
+    gy = whole(rng, 600_011, 33)
+    x, w = np.ones((len(gy), 1), np.float32), np.ones((33, 1), np.float32)
+    plane = gy.reshape(1, 3, -1)
+    with isa_limit(isa):
+        rows = fc.linear_backward(gy, x, w, needs=(False, False, True))[2]
+        planes = fc.conv1d_backward(plane, plane[:, :1], w[:3, :, None], needs=(False, False, True))[2]
+    assert_same(rows, gy.sum(0, dtype=np.float64).astype(np.float32))
+    assert_same(planes, plane.sum((0, 2), dtype=np.float64).astype(np.float32))

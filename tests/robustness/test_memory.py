@@ -45,8 +45,8 @@ def measure(call):
     plan.clear()
     grown, result = peak(call)
     held = sum(a.nbytes for a in (result if isinstance(result, tuple) else (result,)) if a is not None)
-    plans = [getattr(found, "plan", found) for found in plan._cache.values()]
-    used = [p.workspace_bytes + fc.get_num_threads() * p.scratch_bytes for p in plans if p is not None]
+    plans = plan.plans()
+    used = [p.workspace_bytes + fc.get_num_threads() * p.scratch_bytes for p in plans]
     return held, max(used, default=0), grown
 """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from calls import Call, all_calls
 
 import fastconv as fc
-from fastconv import _engine, _threads, plan
+from fastconv import _threads, plan
 from fastconv._config import ISAS, isa_limit
 
 COUNTS = (1, 2, 3, 4, 7, 8)
@@ -38,14 +37,6 @@ def bits(result: Any) -> list[tuple[Any, ...]]:
     return [(a.shape, a.dtype, a.tobytes()) for a in arrays(result)]
 
 
-def plans() -> Iterator[_engine.Plan]:
-    """The plans in the cache."""
-    for value in plan._cache.values():
-        found = value if isinstance(value, _engine.Plan) else getattr(value, "plan", None)
-        if found is not None:
-            yield found
-
-
 # -------------------------------------------------------------------------------------------------------- the same bits
 
 
@@ -60,7 +51,7 @@ def test_the_same_bits_at_any_number_of_threads(name: str, isa: str) -> None:
             with fc.threads(n):
                 assert bits(LARGE[name]()) == want, f"{n} threads"
     if name in DRIVEN:
-        assert max(max(p.tasks) for p in plans()) >= 2, "a problem with work for several threads was meant"
+        assert max(max(p.tasks) for p in plan.plans()) >= 2, "a problem with work for several threads was meant"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
