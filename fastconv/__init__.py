@@ -12,12 +12,13 @@ A call goes straight down three storeys and comes straight back; no storey impor
 `reference` is the slow, obvious NumPy version of every operator, against which everything is checked.
 """
 
+from typing import TYPE_CHECKING
+
 # `name as name` makes a name public to type checkers; the modules with a star list theirs.
 from fastconv import functional as functional
 from fastconv import models as models
 from fastconv import nn as nn
 from fastconv import optim as optim
-from fastconv import reference as reference
 from fastconv._config import get_precision as get_precision
 from fastconv._config import precision as precision
 from fastconv._config import set_precision as set_precision
@@ -38,3 +39,18 @@ from fastconv.functional.max_pooling import *  # noqa: F403
 from fastconv.functional.max_unpooling import *  # noqa: F403
 from fastconv.functional.padding import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403
+
+if TYPE_CHECKING:
+    from fastconv import reference as reference
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import `reference` when it is asked for: hardly any program needs it, and it takes milliseconds."""
+        if name == "reference":
+            from importlib import import_module
+
+            return import_module("fastconv.reference")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), "reference"})

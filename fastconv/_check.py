@@ -7,10 +7,9 @@ the argument, the value received and the rule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import gcd
 from operator import index
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -286,8 +285,7 @@ def output(
 # ---------------------------------------------------------------------------------------------------- convolution
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """One spatial axis of a forward problem, as the kernels take it."""
 
     size: int
@@ -304,8 +302,7 @@ class Axis:
         return self.size == self.out == self.kernel == 1 and self.lo == self.hi == 0
 
 
-@dataclass(frozen=True)
-class ConvProblem:
+class ConvProblem(NamedTuple):
     """A convolution's sizes. A transposed convolution is described by the convolution whose input gradient it is."""
 
     batched: bool
@@ -463,8 +460,7 @@ def conv_transpose_problem(
 # ---------------------------------------------------------------------------------------------------- windows
 
 
-@dataclass(frozen=True)
-class WindowProblem:
+class WindowProblem(NamedTuple):
     """Sizes of a pooling or unfolding: a window over every channel."""
 
     batched: bool

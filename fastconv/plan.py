@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -131,8 +130,7 @@ def _lanes(dtype: np.dtype[Any]) -> int:
     return _VECTOR_BYTES[_ISA_NAMES[current_isa()]] // dtype.itemsize
 
 
-@dataclass(frozen=True)
-class _Sizes:
+class _Sizes(NamedTuple):
     """What the cost of a convolution or of a gradient depends on."""
 
     rows: int  # result channels of a group, in the vectors of "direct"
@@ -366,8 +364,7 @@ def window_plan(
 # ---------------------------------------------------------------------------------------------------- explanation
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """What a call would run, and why; ``str()`` gives it as a sentence a line."""
 
     operator: str

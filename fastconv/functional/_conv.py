@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _engine, plan, reference
+from fastconv import _check, _engine, plan
 from fastconv._check import Array, ConvProblem
 from fastconv._threads import current
 from fastconv.functional._gradients import Gradients, Three, cast, nothing
@@ -100,8 +99,7 @@ def freeze_weight(weight: ArrayLike) -> FrozenWeight:
     return FrozenWeight(weight)
 
 
-@dataclass(frozen=True)
-class _Recipe:
+class _Recipe(NamedTuple):
     """What a forward call computes."""
 
     shape: tuple[int, ...]  # of the result
@@ -210,6 +208,8 @@ def forward(
     recipe = plan.recipe_of(op, (x, w, b), options, make)
     straight = None if out is None else _check.output(op, out, recipe.shape, kind, (x, w, b))
     if algorithm == "naive":
+        from fastconv import reference  # only where it is asked for
+
         naive = getattr(reference, op)
         extra = (output_padding, groups, dilation) if transposed else (dilation, groups)
         return _finish(naive(x, w, b, stride, padding, *extra), kind, out)
@@ -272,6 +272,8 @@ def backward(
         packed = frozen.packed(found.input, w) if frozen and found.input else None
         grads = found.compute_any(op, gy, x, w, gy.ndim - n - 1, packed)
     elif algorithm == "naive":
+        from fastconv import reference
+
         extra = {"output_padding": output_padding} if transposed else {}
         grads = getattr(reference, op)(
             gy, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups, needs=needs, **extra

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +16,7 @@ __all__ = ["Gradients", "Three", "cast", "nothing"]
 Three = tuple[Any, Any, Any]
 
 
-@dataclass(frozen=True)
-class Gradients:
+class Gradients(NamedTuple):
     """The plans of the gradients that a call asks for, None for the others."""
 
     input: Plan | None
@@ -53,7 +51,7 @@ class Gradients:
     def compute_any(self, op: str, gy: Array, x: Array, w: Array, channel: int, packed: Packed | None = None) -> Three:
         """Compute the gradients for arrays of any layout; `channel` is that axis of `gy`."""
         if self.bias is not None and any(repeats(gy)):
-            gx, gw, _ = replace(self, bias=None).compute_any(op, gy, x, w, channel, packed)
+            gx, gw, _ = self._replace(bias=None).compute_any(op, gy, x, w, channel, packed)
             return gx, gw, bias_of_view(gy, channel)
         if self.product:
             x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)

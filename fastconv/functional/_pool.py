@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,8 +27,7 @@ Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...]
 OutputSize = int | None | tuple[int | None, ...]
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """How a call is computed."""
 
     shape: tuple[int, ...]  # of the result

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,8 +19,7 @@ Ints = int | tuple[int, int]
 Padding = int | str | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 
 
-@dataclass(frozen=True)
-class _Recipe:
+class _Recipe(NamedTuple):
     shape: tuple[int, ...]  # of the result
     plan: _engine.Plan | None  # None: the batch is empty
 
