@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import math
+import platform
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -410,7 +411,8 @@ def _header(
 
 def _versions(peers: Sequence[str]) -> dict[str, str]:
     modules = {peer: sys.modules["onnxruntime" if peer == "ort" else peer] for peer in peers}
-    return {"fastconv": fc.__version__} | {peer: str(module.__version__) for peer, module in modules.items()}
+    versions = {"fastconv": fc.__version__} | {peer: str(module.__version__) for peer, module in modules.items()}
+    return versions | {"NumPy": np.__version__, "Python": platform.python_version()}
 
 
 def _heads(peers: Sequence[str]) -> str:
