@@ -61,7 +61,7 @@ cdef extern from "fastconv.h":
         fc_problem problem
         const fc_algorithm *algorithm
         Py_ssize_t stages
-        int64_t workspace, scratch, packed
+        int64_t workspace, workspace_packed, scratch, packed
         double cost
     const char *fc_isa_name(fc_isa)
     bint fc_isa_compiled(fc_isa)
@@ -366,7 +366,10 @@ cdef class Plan:
 
     cdef int execute(self, fc_call *call, int threads) except -1:
         cdef size_t scratch = (self.plan.scratch + 63) // 64 * 64
-        cdef size_t workspace = (self.plan.workspace + 63) // 64 * 64 if call.mode == FC_RUN else 0
+        cdef size_t workspace = 0
+        if call.mode != FC_PACK:
+            workspace = self.plan.workspace if call.mode == FC_RUN else self.plan.workspace_packed
+            workspace = (workspace + 63) // 64 * 64
         cdef Block block
         cdef int team = 1
         if threads > 1:

@@ -90,6 +90,7 @@ struct fc_plan {
     const fc_algorithm *algorithm;
     ptrdiff_t stages;
     int64_t workspace; /* bytes, shared by the threads */
+    int64_t workspace_packed; /* the same in mode FC_RUN_PACKED */
     int64_t scratch;   /* bytes for each thread */
     int64_t packed;    /* bytes of packed weights that a frozen layer keeps; 0: nothing to pack */
     double cost;       /* multiply-adds or element moves: tells small problems from large ones */

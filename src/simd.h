@@ -76,6 +76,30 @@ static inline vec FN(load_n)(const real *p, int64_t n)
 #endif
 }
 
+/* Lanes lo <= i < hi likewise (0 <= lo <= hi <= VL). */
+static inline vec FN(load_range)(const real *p, int64_t lo, int64_t hi)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << hi) - (1u << lo)), p);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)((1u << hi) - (1u << lo)), p);
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    __m256i i = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)lo), i), upto = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)hi), i);
+    return (vec)_mm256_maskload_ps(p, _mm256_andnot_si256(below, upto));
+#elif defined(__AVX2__)
+    __m256i i = _mm256_setr_epi64x(0, 1, 2, 3);
+    __m256i below = _mm256_cmpgt_epi64(_mm256_set1_epi64x(lo), i), upto = _mm256_cmpgt_epi64(_mm256_set1_epi64x(hi), i);
+    return (vec)_mm256_maskload_pd(p, _mm256_andnot_si256(below, upto));
+#else
+    vec v = {0};
+    for (int i = 0; i < VL; i++)
+        if (i >= lo && i < hi)
+            v[i] = p[i];
+    return v;
+#endif
+}
+
 static inline void FN(store_n)(real *p, vec v, int64_t n)
 {
 #if defined(__AVX512F__) && FC_REAL_BITS == 32
@@ -201,25 +225,52 @@ static inline real FN(sum)(vec v)
 #define FC_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
 #endif
 
-/* And the way back: evens and odds of the elements of a, then b. */
+/* The halves of a vector, to two places. */
+static inline void FN(store_halves)(real *lo, real *hi, vec v)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    _mm256_storeu_ps(lo, _mm512_castps512_ps256((__m512)v));
+    _mm256_storeu_ps(hi, _mm512_extractf32x8_ps((__m512)v, 1));
+#elif defined(__AVX512F__)
+    _mm256_storeu_pd(lo, _mm512_castpd512_pd256((__m512d)v));
+    _mm256_storeu_pd(hi, _mm512_extractf64x4_pd((__m512d)v, 1));
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    _mm_storeu_ps(lo, _mm256_castps256_ps128((__m256)v));
+    _mm_storeu_ps(hi, _mm256_extractf128_ps((__m256)v, 1));
+#elif defined(__AVX2__)
+    _mm_storeu_pd(lo, _mm256_castpd256_pd128((__m256d)v));
+    _mm_storeu_pd(hi, _mm256_extractf128_pd((__m256d)v, 1));
+#else
+    for (int i = 0; i < VL / 2; i++) {
+        lo[i] = v[i];
+        hi[i] = v[i + VL / 2];
+    }
+#endif
+}
+
+/* And the way back: evens and odds of the elements of a, then b. shift_in: the elements of a from the second on, then x. */
 #if FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 16
 static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30); }
 static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31); }
+static inline vec FN(shift_in)(vec a, real x) { return FC_SHUFFLE(a, FN(splat)(x), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); }
 #elif FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 8
 static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
 static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15); }
+static inline vec FN(shift_in)(vec a, real x) { return FC_SHUFFLE(a, FN(splat)(x), 1, 2, 3, 4, 5, 6, 7, 8); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
 #elif FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 4
 static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2, 4, 6); }
 static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3, 5, 7); }
+static inline vec FN(shift_in)(vec a, real x) { return FC_SHUFFLE(a, FN(splat)(x), 1, 2, 3, 4); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 4, 1, 5); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 2, 6, 3, 7); }
 #else
 static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2); }
 static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3); }
+static inline vec FN(shift_in)(vec a, real x) { return FC_SHUFFLE(a, FN(splat)(x), 1, 2); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3); }
 #endif

@@ -7,6 +7,7 @@
 #include "kernels/copy.h"
 #include "kernels/patches.h"
 #include "kernels/pool.h"
+#include "kernels/winograd.h"
 
 #include "algorithms/conv_common.h"
 #include "algorithms/conv_direct.c"

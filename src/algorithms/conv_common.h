@@ -39,6 +39,13 @@ static inline void FN(put_run)(real *y, ptrdiff_t step, const real *src, int64_t
             FN(store)(y + i, FN(load)(src + i) + b);
         if (i < n)
             FN(store_n)(y + i, FN(load_n)(src + i, n - i) + b, n - i);
+    } else if (step == 1) {
+        vec b = FN(splat)(bias);
+        int64_t i = 0;
+        for (; i + VL <= n; i += VL)
+            FN(store)(y + i, FN(load)(y + i) + FN(load)(src + i) + b);
+        if (i < n)
+            FN(store_n)(y + i, FN(load_n)(y + i, n - i) + FN(load_n)(src + i, n - i) + b, n - i);
     } else if (add) {
         for (int64_t i = 0; i < n; i++)
             y[i * step] += src[i] + bias;

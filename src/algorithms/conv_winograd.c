@@ -1,38 +1,39 @@
-/* conv_winograd.c: 3x3 convolution with stride 1, and its input gradient, by Winograd's minimal filtering F(4x4, 3x3)
- * (Lavin & Gray, 2016): 36 multiplications for 16 results where the plain sum takes 144.
+/* conv_winograd.c: 3x3 convolution with stride 1, and its input gradient, by Winograd's F(4x4, 3x3): kernels/winograd.h has
+ * the transforms. For each of 36 frequencies f
  *
- *   y = A'[ sum over c of (G w G') * (B' x B) ] A       for each 4x4 tile of results, from a 6x6 tile of inputs
+ *   M[f][k][tile] = sum_c U[f][k][c] * V[f][c][tile]      U from the weights, V from the inputs, y from M
  *
- * The points 0, +-1/sqrt 2, +-sqrt 2 and infinity keep the error several times below that of 0, +-1, +-2 at the same cost: with
- * a = 1/sqrt 2, b = sqrt 2 the transforms are
+ * is a plain fma_taps, tiles in the lanes. Tiles are numbered through rows and images and cut into blocks of whole vectors, so
+ * that small maps fill them, too; result channels are cut into chunks whose products with a block stay in L2.
  *
- *   B' = 1   0    -5/2   0   1  0      A' = 1  1    1    1    1   0      G =  1     0     0
- *        0  -2a   -2     a   1  0           0  a   -a    b   -b   0          -2/3 -2/3 a -1/3
- *        0   2a   -2    -a   1  0           0  1/2  1/2  2    2   0          -2/3  2/3 a -1/3
- *        0  -b/2  -1/2   b   1  0           0  a/2 -a/2  2b  -2b  1           1/6  1/6 b  1/3
- *        0   b/2  -1/2  -b   1  0                                             1/6 -1/6 b  1/3
- *        0   1     0    -5/2 0  1                                             0     0     1
- *
- * Lanes are tiles. A task takes a run of tile rows of one image: its inputs are copied with their padding into a panel in which the
- * six columns of a tile are six planes, so that element (i, j) of consecutive tiles, also across tile rows, is one
- * vector; B' gives V[36][c][tile]. For each chunk of result channels the 36 products U[f] V[f] are plain fma_taps; A' gives
- * four rows of results, interleaved in registers. U is a stage of its own and is what a frozen layer keeps. */
+ * Blocks of V and chunks of U meet in one of two orders. Where tiles are many, U is a stage of its own and a task makes its
+ * block of V in its scratch, for all chunks. Where they are few (one image of 14 px has 16), V is the stage and a task
+ * makes its chunk of U: transformed weights, four times as large as the weights, then never leave the cache. A frozen
+ * layer keeps U. The sum over channels is cut into runs of FC_WINO_REDS, pairs of stages that add to y in order. */
 
-#define FC_WINO_CHUNK_ROWS 64                                       /* result channels at a time */
-#define FC_WINO_V ((int64_t)(1 << 20) / (int64_t)sizeof(real))      /* transformed inputs of a task, elements */
-#define FC_WINO_M (FC_TAPS_MAX < VL ? (VL / FC_TAPS_MAX >= 2 ? VL / 2 : VL) : VL) /* rows of a tile of U: divides VL */
-#define FC_WINO_F 36
+#define FC_WINO_M (FC_TAPS_MAX < VL ? (VL / FC_TAPS_MAX >= 2 ? VL / 2 : VL) : VL) /* rows of a tile of U: VL or half of it */
+#define FC_WINO_CHUNK 32                                       /* result channels of a chunk */
+#define FC_WINO_REDS 128                                       /* summed channels of a stage */
+#define FC_WINO_PIECE 16                                       /* channels of a task of the stage of V, and packed at a time */
+#define FC_WINO_TILES 48                                       /* of a block, where V is large */
+#define FC_WINO_V ((int64_t)(512 << 10) / (int64_t)sizeof(real))  /* elements of a block of V that bound its tiles */
+#define FC_WINO_SHARED ((int64_t)(4 << 20) / (int64_t)sizeof(real)) /* the largest V that is a stage: some of any L3 */
+
+#define FC_WINO_ROWS (2 * FC_WINO_OUT) /* of scratch: six of inputs and one of zeros; or four of results, and room to put them together */
 
 typedef struct {
-    int64_t tiles_h, tiles_w;
-    int64_t run, runs;               /* tile rows of a task, tasks of an image and group */
-    int64_t splits;                  /* tasks that share a run, by result channels */
-    int64_t rows_padded;             /* result channels, to a multiple of VL */
-    int64_t reds, red_blocks;        /* summed channels at a time */
-    int64_t packed;                  /* elements of U of all groups, one red block */
-    int64_t tiles, tiles_padded;     /* of a task; padded to whole vectors */
-    int64_t panel_channels, panel;   /* channels that are copied at a time; elements of their panel */
+    int64_t tiles_h, tiles_w, tiles;  /* of an image, of all images */
+    int64_t block, blocks;            /* tiles of a block (whole vectors), blocks */
+    int64_t chunk, chunks;            /* result channels of a chunk (whole vectors), chunks */
+    int64_t reds, red_blocks;
+    int64_t u_f, u_chunk, u;          /* elements of U: of a frequency of a chunk, of a chunk, of a red block */
+    int64_t v_f, v_block, v;          /* and of V */
+    int64_t m_f, row;                 /* of a frequency of M; of a row of transformed inputs */
+    int weights_first;                /* U is the stage, V in scratch; or V is the stage, U in scratch */
 } FN(wino_state);
+
+/* One over the other in memory, 36 frequencies a power of two apart would share a set of the cache. */
+static inline int64_t FN(wino_stride)(int64_t elements) { return FN(aligned)(elements) + FC_ALIGN / (int64_t)sizeof(real); }
 
 static const char *FN(wino_prepare)(fc_plan *plan)
 {
@@ -44,37 +45,47 @@ static const char *FN(wino_prepare)(fc_plan *plan)
     if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1 || h->dilation != 1 || w->dilation != 1)
         return "3x3 kernels with stride 1 and dilation 1";
     fc_corr c = fc_corr_of(p, 0);
-    s->tiles_h = fc_ceil_div(c.axis[1].count, 4);
-    s->tiles_w = fc_ceil_div(c.axis[2].count, 4);
-    if (s->tiles_w > 4096)
-        return "rows of at most 16384 results";
-    s->rows_padded = fc_round_up(c.rows, VL);
-    int64_t reds = fc_max(1, FC_PACKED_BYTES / (int64_t)sizeof(real) / (s->rows_padded * FC_WINO_F * p->groups));
-    reds = fc_min(reds, fc_max(1, 4 * FC_WINO_V / (FC_WINO_F * fc_round_up(s->tiles_w, VL))));
+    s->tiles_h = fc_ceil_div(c.axis[1].count, FC_WINO_OUT);
+    s->tiles_w = fc_ceil_div(c.axis[2].count, FC_WINO_OUT);
+    s->tiles = p->batch * s->tiles_h * s->tiles_w;
+    int64_t rows = fc_round_up(c.rows, VL);
+    int64_t vectors = fc_ceil_div(s->tiles, VL);
+    int64_t reds = fc_min(FC_WINO_REDS, fc_max(1, FC_PACKED_BYTES / (int64_t)sizeof(real) / (rows * FC_WINO_F * p->groups)));
     s->red_blocks = fc_ceil_div(c.reds, reds);
     s->reds = fc_ceil_div(c.reds, s->red_blocks);
     s->red_blocks = fc_ceil_div(c.reds, s->reds);
-    s->packed = s->rows_padded * s->reds * FC_WINO_F * p->groups;
-    /* Tile rows of a task: transformed inputs of about 1 MB, but three vectors of tiles where the image has them. */
-    int64_t most = fc_max(FC_PIXELS, FC_WINO_V / (FC_WINO_F * s->reds));
-    s->run = fc_max(1, fc_min(s->tiles_h, most / s->tiles_w));
-    s->runs = fc_ceil_div(s->tiles_h, s->run);
-    s->run = fc_ceil_div(s->tiles_h, s->runs);
-    s->runs = fc_ceil_div(s->tiles_h, s->run);
-    int64_t chunks = fc_ceil_div(c.rows, FC_WINO_CHUNK_ROWS), units = p->batch * p->groups * s->runs;
-    s->tiles = s->run * s->tiles_w;
-    int64_t work = (int64_t)((double)s->tiles * FC_WINO_F * (double)c.rows * (double)s->reds / FC_TASK_WORK) + 1;
-    s->splits = fc_min(chunks, fc_max(work, fc_ceil_div(FC_TASKS_WANTED / 4, units)));
-    s->tiles_padded = fc_round_up(s->tiles, VL);
-    s->panel_channels = 4;
-    s->panel = FN(aligned)(s->panel_channels * 24 * ((s->run + 1) * s->tiles_w) + 2 * VL);
+
+    s->weights_first = p->groups * FC_WINO_F * s->reds > FC_WINO_SHARED / (vectors * VL);
+    int64_t block = fc_max(1, fc_max(FC_WINO_TILES, fc_min(4 * FC_WINO_TILES, FC_WINO_V / (FC_WINO_F * s->reds))) / VL);
+    if (s->weights_first && p->groups * fc_ceil_div(vectors, block) < FC_TASKS_WANTED)
+        block = fc_max(1, block * 2 / 3);
+    s->blocks = fc_ceil_div(vectors, block);
+    s->block = fc_ceil_div(vectors, s->blocks) * VL;
+    s->blocks = fc_ceil_div(s->tiles, s->block);
+    int64_t chunk = FC_WINO_CHUNK;
+    if (!s->weights_first && p->groups * s->blocks * fc_ceil_div(c.rows, chunk) < FC_TASKS_WANTED)
+        chunk /= 2;
+    s->chunks = fc_ceil_div(c.rows, chunk);
+    s->chunk = fc_round_up(fc_ceil_div(c.rows, s->chunks), VL);
+    s->chunks = fc_ceil_div(c.rows, s->chunk);
+
+    s->u_f = FN(wino_stride)(s->chunk * s->reds);
+    s->u_chunk = FC_WINO_F * s->u_f;
+    s->u = s->u_chunk * s->chunks * p->groups;
+    s->v_f = FN(wino_stride)(s->reds * s->block);
+    s->v_block = FC_WINO_F * s->v_f;
+    s->v = s->v_block * s->blocks * p->groups;
+    s->m_f = FN(wino_stride)(s->chunk * s->block);
+    s->row = FN(wino_row)(s->block);
     plan->stages = 2 * s->red_blocks;
-    plan->workspace = s->packed * (int64_t)sizeof(real);
-    plan->packed = s->packed * s->red_blocks * (int64_t)sizeof(real);
+    plan->workspace = (s->weights_first ? s->u : s->v) * (int64_t)sizeof(real);
+    plan->workspace_packed = s->weights_first ? 0 : plan->workspace;
+    plan->packed = s->u * s->red_blocks * (int64_t)sizeof(real);
     plan->scratch = FC_SCRATCH_HEAD +
-                    (s->panel + FC_WINO_F * (s->reds + FC_WINO_CHUNK_ROWS) * s->tiles_padded + 16 * s->tiles_padded) *
+                    ((s->weights_first ? s->v_block : s->u_chunk) + FC_WINO_F * s->m_f + FC_WINO_ROWS * s->row +
+                     FN(aligned)(9 * FC_WINO_PIECE * VL)) *
                         (int64_t)sizeof(real) +
-                    s->reds * (int64_t)sizeof(ptrdiff_t);
+                    s->reds * (int64_t)sizeof(ptrdiff_t) + s->block * (int64_t)sizeof(FN(tiles));
     return NULL;
 }
 
@@ -83,236 +94,209 @@ static ptrdiff_t FN(wino_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t sta
     const fc_problem *p = &plan->problem;
     const FN(wino_state) *s = (const void *)plan->state;
     *grain = 1;
-    if (stage % 2 == 0)
-        return mode == FC_RUN_PACKED ? 0 : p->groups * (s->rows_padded / VL) * fc_ceil_div(s->reds, 16);
-    int64_t units = p->batch * p->groups * s->runs;
-    *grain = units >= FC_TASKS_WANTED ? s->splits : 1; /* the splits of a run share its transformed inputs */
-    return mode == FC_PACK ? 0 : units * s->splits;
-}
-
-/* One dimension of G, B' and A': a column of three, six or six vectors. */
-FC_INLINE void FN(wino_g)(const vec *w, vec *u, const int step)
-{
-    const real a = (real)0.70710678118654752440, b = (real)1.41421356237309504880;
-    vec even = FN(splat)((real)(-2.0 / 3)) * w[0] + FN(splat)((real)(-1.0 / 3)) * w[2 * step];
-    vec odd = FN(splat)((real)(2.0 / 3) * a) * w[step];
-    vec even2 = FN(splat)((real)(1.0 / 6)) * w[0] + FN(splat)((real)(1.0 / 3)) * w[2 * step];
-    vec odd2 = FN(splat)((real)(1.0 / 6) * b) * w[step];
-    u[0] = w[0];
-    u[1] = even - odd;
-    u[2] = even + odd;
-    u[3] = even2 + odd2;
-    u[4] = even2 - odd2;
-    u[5] = w[2 * step];
-}
-
-FC_INLINE void FN(wino_b)(const vec *d, vec *v)
-{
-    const vec a = FN(splat)((real)0.70710678118654752440), b = FN(splat)((real)1.41421356237309504880);
-    const vec half = FN(splat)((real)0.5), two = FN(splat)(2), five_halves = FN(splat)((real)2.5);
-    vec even = d[4] - two * d[2], odd = a * (d[3] - two * d[1]);
-    vec even2 = d[4] - half * d[2], odd2 = b * (d[3] - half * d[1]);
-    v[0] = d[0] + d[4] - five_halves * d[2];
-    v[1] = even + odd;
-    v[2] = even - odd;
-    v[3] = even2 + odd2;
-    v[4] = even2 - odd2;
-    v[5] = d[1] + d[5] - five_halves * d[3];
-}
-
-FC_INLINE void FN(wino_a)(const vec *m, vec *y)
-{
-    const vec a = FN(splat)((real)0.70710678118654752440), b = FN(splat)((real)1.41421356237309504880);
-    const vec half = FN(splat)((real)0.5), two = FN(splat)(2);
-    vec p = m[1] + m[2], q = a * (m[1] - m[2]), r = m[3] + m[4], t = b * (m[3] - m[4]);
-    y[0] = m[0] + p + r;
-    y[1] = q + t;
-    y[2] = half * p + two * r;
-    y[3] = half * q + two * t + m[5];
-}
-
-/* U of VL result channels by up to 16 summed channels: [f][tile of rows][c][row]. */
-static void FN(wino_pack)(const fc_corr *c, const fc_weight_strides *ws, const real *w, int64_t rows, int64_t reds,
-                          int64_t all_reds, real *dst, ptrdiff_t per_f)
-{
-    for (int64_t r = 0; r < reds; r++) {
-        real taps[9][VL];
-        for (int64_t t = 0; t < 9; t++) {
-            const real *from = w + r * ws->red + fc_weight_tap(c, ws, t);
-            for (int64_t i = 0; i < VL; i++)
-                taps[t][i] = i < rows ? from[i * ws->row] : 0;
-        }
-        vec g[9], half[18], u[FC_WINO_F];
-        FC_UNROLL for (int t = 0; t < 9; t++) g[t] = FN(load)(taps[t]);
-        FC_UNROLL for (int j = 0; j < 3; j++)
-        {
-            vec column[6];
-            FN(wino_g)(g + j, column, 3);
-            FC_UNROLL for (int i = 0; i < 6; i++) half[i * 3 + j] = column[i];
-        }
-        FC_UNROLL for (int i = 0; i < 6; i++) FN(wino_g)(half + i * 3, u + i * 6, 1);
-        for (int f = 0; f < FC_WINO_F; f++) {
-            real lanes[VL];
-            FN(store)(lanes, u[f]);
-            for (int64_t k = 0; k < VL; k += FC_WINO_M)
-                for (int64_t i = 0; i < FC_WINO_M; i++)
-                    dst[f * per_f + k * all_reds + r * FC_WINO_M + i] = lanes[k + i];
-        }
+    if (stage % 2 == 0) {
+        if (mode == FC_PACK || (s->weights_first && mode == FC_RUN))
+            return p->groups * s->chunks;
+        return s->weights_first ? 0 : p->groups * s->blocks * fc_ceil_div(s->reds, FC_WINO_PIECE);
     }
+    if (mode == FC_PACK)
+        return 0;
+    if (s->weights_first)
+        return p->groups * s->blocks;
+    *grain = fc_max(1, fc_min(s->blocks, p->groups * s->chunks * s->blocks / FC_TASKS_WANTED)); /* they share a chunk of U */
+    return p->groups * s->chunks * s->blocks;
 }
 
-/* The panel of some channels: [c][row phase 0..3][column 0..5][tile row][tile], tile rows one more than tiles need, because a
- * tile's last two rows are the next one's first. */
-static void FN(wino_panel)(const fc_corr *c, const fc_array *x, const real *first, int64_t channels, int64_t tile_row,
-                           int64_t run, int64_t tiles_w, real *panel)
+/* What the steps of a task share: the run of summed channels and the thread's scratch. */
+typedef struct {
+    const FN(wino_state) *s;
+    const fc_problem *p;
+    fc_corr c;
+    fc_call *call;
+    int64_t red_block, r0, reds;
+    real *own, *m, *rows, *turned; /* a block of V or a chunk of U; products; transformed rows; weights with rows in the lanes */
+    ptrdiff_t *red_at;
+    FN(tiles) *pieces;
+} FN(wino_job);
+
+/* Asks for the weights of the next channels: runs of one or a few hundred elements, too short for the processor to foresee. */
+static void FN(wino_fetch)(const fc_weight_strides *ws, const real *w, int64_t reds, int64_t rows)
 {
-    const fc_corr_axis *ah = &c->axis[1], *aw = &c->axis[2];
-    for (int64_t k = 0; k < channels; k++, first += x->stride[1])
-        for (int64_t i = 0; i < 4; i++)
-            for (int64_t j = 0; j < 6; j++) {
-                int64_t start = j + aw->off;
-                int64_t lo = start < 0 ? fc_min(tiles_w, (-start + 3) / 4) : 0;
-                int64_t hi = start >= c->in[2] ? lo : fc_max(lo, fc_min(tiles_w, (c->in[2] - 1 - start) / 4 + 1));
-                for (int64_t t = 0; t <= run; t++, panel += tiles_w) {
-                    int64_t h = (tile_row + t) * 4 + i + ah->off;
-                    if (h < 0 || h >= c->in[1] || (t == run && i > 1)) {
-                        FN(fill_run)(panel, 0, tiles_w);
-                        continue;
-                    }
-                    const real *row = first + h * x->stride[3] + start * x->stride[4];
-                    for (int64_t q = 0; q < lo; q++)
-                        panel[q] = 0;
-                    if (x->stride[4] == 1)
-                        for (int64_t q = lo; q < hi; q++)
-                            panel[q] = row[4 * q];
-                    else
-                        for (int64_t q = lo; q < hi; q++)
-                            panel[q] = row[4 * q * x->stride[4]];
-                    for (int64_t q = hi; q < tiles_w; q++)
-                        panel[q] = 0;
-                }
+    int rows_outside = ws->row > ws->red;
+    ptrdiff_t outer = rows_outside ? ws->row : ws->red, inner = rows_outside ? ws->red : ws->row;
+    int64_t runs = rows_outside ? rows : reds, length = (rows_outside ? reds : rows) * inner;
+    for (int64_t i = 0; i < runs; i++)
+        for (int64_t j = 0; j < length; j += FC_ALIGN / (int64_t)sizeof(real))
+            __builtin_prefetch(w + i * outer + j);
+}
+
+/* U of a chunk of result channels: [f][tile of rows][c][row]. */
+static void FN(wino_make_u)(const FN(wino_job) *job, int64_t g, int64_t chunk, real *u)
+{
+    const FN(wino_state) *s = job->s;
+    const fc_array *w = &job->call->array[1];
+    fc_weight_strides ws = fc_weight_strides_of(job->p, w);
+    int64_t k0 = chunk * s->chunk, rows = fc_min(s->chunk, job->c.rows - k0), reds = job->reds;
+    const real *first = (const real *)w->data + g * job->p->out_channels * w->stride[0] + k0 * ws.row + job->r0 * ws.red;
+    for (int64_t k = 0; k < rows; k += VL)
+        for (int64_t r = 0; r < reds; r += FC_WINO_PIECE) {
+            int64_t n = fc_min(FC_WINO_PIECE, reds - r), lanes = fc_min(VL, rows - k);
+            FN(direct_pack)(&job->c, &ws, first + k * ws.row + r * ws.red, n, lanes, VL, job->turned);
+            FN(wino_fetch)(&ws, first + k * ws.row + (r + n) * ws.red, fc_min(n, reds - r - n), lanes);
+            for (int64_t i = 0; i < n; i++)
+                FN(wino_weights)(job->turned + i * 9 * VL, FC_WINO_M, u + k * reds + (r + i) * FC_WINO_M, s->u_f,
+                                 FC_WINO_M * reds);
+        }
+}
+
+/* V of a block of tiles, for `channels` of the run's channels from r on: [f][c][tile]. */
+static void FN(wino_make_v)(const FN(wino_job) *job, int64_t g, int64_t block, int64_t r, int64_t channels, real *v)
+{
+    const FN(wino_state) *s = job->s;
+    const fc_array *x = &job->call->array[0];
+    int64_t n = fc_min(s->block, s->tiles - block * s->block);
+    int64_t count = FN(wino_pieces)(block * s->block, n, s->tiles_h, s->tiles_w, job->pieces);
+    FN(fill_run)(job->rows + FC_WINO_IN * s->row, 0, s->row);
+    for (int64_t end = r + channels; r < end; r++)
+        for (int64_t i = 0; i < count; i++) {
+            const FN(tiles) *piece = &job->pieces[i];
+            const real *plane = (const real *)x->data + piece->image * x->stride[0] +
+                                (g * job->c.reds + job->r0 + r) * x->stride[1];
+            FN(wino_rows)(&job->c, x, plane, x->stride[1], piece, job->rows, s->row);
+            FN(wino_columns)(job->rows, s->row, piece->count, s->block - piece->at, v + r * s->block + piece->at, s->v_f);
+        }
+}
+
+/* M[f] = U[f] V[f] for `rows` result channels and so many vectors of tiles: [f][k][tile]. */
+static void FN(wino_products)(const FN(wino_job) *job, const real *u, const real *v, int64_t rows, int64_t vectors)
+{
+    const FN(wino_state) *s = job->s;
+    real *m = job->m;
+    int64_t parts = fc_ceil_div(vectors, FC_TAPS_NV);
+    /* A frozen layer's U comes from far away, in runs of a few pages: the next frequency's is asked for meanwhile. */
+    int64_t far = job->call->mode == FC_RUN_PACKED ? FC_WINO_M * job->reds : 0;
+    for (int64_t f = 0; f < FC_WINO_F; f++, u += s->u_f, v += s->v_f, m += s->m_f)
+        for (int64_t k = 0; k < rows; k += FC_WINO_M) {
+            for (int64_t i = 0; i < far; i += FC_ALIGN / (int64_t)sizeof(real))
+                __builtin_prefetch(u + s->u_f + k * job->reds + i, 0, 2);
+            for (int64_t i = 0; i < parts; i++) {
+                int64_t t0 = FN(even_start)(vectors, parts, i), t1 = FN(even_start)(vectors, parts, i + 1);
+                FN(fma_taps)(FC_WINO_M, (int)(t1 - t0), u + k * job->reds, job->red_at, job->reds, v + t0 * VL,
+                             (FN(dest)){m + k * s->block + t0 * VL, s->block, 0});
             }
+        }
 }
 
-/* B' on both sides of every tile of one channel: V[f] at v + f*per_f. */
-static void FN(wino_input)(const real *panel, int64_t run, int64_t tiles_w, int64_t tiles, real *v, ptrdiff_t per_f)
+/* Rows of results on their way to y. Short ones that follow one another there are put together first: one by one they would be
+ * parts of vectors, each waiting for the one before. */
+typedef struct {
+    real *to, *held;
+    int64_t count, step;
+    real bias;
+    int add;
+} FN(wino_writer);
+
+static inline void FN(wino_flush)(FN(wino_writer) *out)
 {
-    int64_t plane = (run + 1) * tiles_w; /* of a row phase and column */
-    for (int64_t t = 0; t < tiles; t += VL) {
-        vec half[FC_WINO_F], d[6], out[6];
-        FC_UNROLL for (int j = 0; j < 6; j++)
-        {
-            FC_UNROLL for (int i = 0; i < 6; i++) d[i] = FN(load)(panel + ((i % 4) * 6 + j) * plane + (i / 4) * tiles_w + t);
-            FN(wino_b)(d, out);
-            FC_UNROLL for (int i = 0; i < 6; i++) half[i * 6 + j] = out[i];
+    FN(put_run)(out->to, out->step, out->held, out->count, out->bias, out->add);
+    out->count = 0;
+}
+
+static inline void FN(wino_put)(FN(wino_writer) *out, real *to, const real *row, int64_t width)
+{
+    if (out->step != 1 || width >= 2 * VL) {
+        FN(put_run)(to, out->step, row, width, out->bias, out->add);
+        return;
+    }
+    if (to != out->to + out->count) {
+        FN(wino_flush)(out);
+        out->to = to;
+    }
+    for (int64_t i = 0; i < width; i += VL) /* what is written behind the width, the next row overwrites */
+        FN(store)(out->held + out->count + i, FN(load)(row + i));
+    out->count += width;
+}
+
+/* y of a chunk of result channels in a block of tiles, from M. */
+static void FN(wino_output)(const FN(wino_job) *job, int64_t g, int64_t chunk, int64_t block)
+{
+    const FN(wino_state) *s = job->s;
+    const fc_corr *c = &job->c;
+    const fc_array *y = &job->call->array[3], *b = &job->call->array[2];
+    int64_t n = fc_min(s->block, s->tiles - block * s->block), k0 = chunk * s->chunk, rows = fc_min(s->chunk, c->rows - k0);
+    int64_t pieces = FN(wino_pieces)(block * s->block, n, s->tiles_h, s->tiles_w, job->pieces);
+    FN(wino_writer) out = {.held = job->rows + FC_WINO_OUT * s->row, .step = y->stride[4], .add = job->red_block > 0};
+    for (FN(tiles) *piece = job->pieces; piece < job->pieces + pieces; piece++) {
+        int64_t h0 = piece->row * FC_WINO_OUT, w0 = piece->column * FC_WINO_OUT;
+        piece->height = fc_min(FC_WINO_OUT, c->axis[1].count - h0);
+        piece->width = fc_min(FC_WINO_OUT * piece->count, c->axis[2].count - w0);
+        piece->to = piece->image * y->stride[0] + h0 * y->stride[3] + w0 * y->stride[4];
+    }
+    for (int64_t k = 0; k < rows; k++) {
+        int64_t channel = g * c->rows + k0 + k;
+        real *plane = out.to = (real *)y->data + channel * y->stride[1];
+        out.bias = b->data && !out.add ? ((const real *)b->data)[channel * b->stride[0]] : 0;
+        FN(wino_results)(job->m + k * s->block, s->m_f, n, job->rows, s->row);
+        for (const FN(tiles) *piece = job->pieces; piece < job->pieces + pieces; piece++) {
+            real *to = plane + piece->to;
+            const real *row = job->rows + piece->at * FC_WINO_OUT;
+            for (int64_t h = 0; h < piece->height; h++, to += y->stride[3], row += s->row)
+                FN(wino_put)(&out, to, row, piece->width);
         }
-        FC_UNROLL for (int i = 0; i < 6; i++)
-        {
-            FN(wino_b)(half + i * 6, out);
-            FC_UNROLL for (int j = 0; j < 6; j++) FN(store)(v + (i * 6 + j) * per_f + t, out[j]);
-        }
+        FN(wino_flush)(&out);
     }
 }
 
-/* A' on both sides of every tile of one result channel: rows[i][4 * tile + j]. */
-static void FN(wino_output)(const real *m, ptrdiff_t per_f, int64_t tiles, real *rows, int64_t ld)
+static void FN(wino_meet)(const FN(wino_job) *job, int64_t g, int64_t chunk, int64_t block, const real *u, const real *v)
 {
-    for (int64_t t = 0; t < tiles; t += VL) {
-        vec half[24], y[4], column[6];
-        FC_UNROLL for (int j = 0; j < 6; j++)
-        {
-            FC_UNROLL for (int i = 0; i < 6; i++) column[i] = FN(load)(m + (i * 6 + j) * per_f + t);
-            FN(wino_a)(column, y);
-            FC_UNROLL for (int i = 0; i < 4; i++) half[i * 6 + j] = y[i];
-        }
-        FC_UNROLL for (int i = 0; i < 4; i++)
-        {
-            FN(wino_a)(half + i * 6, y);
-            vec e0 = FN(zip_lo)(y[0], y[2]), e1 = FN(zip_hi)(y[0], y[2]), o0 = FN(zip_lo)(y[1], y[3]), o1 = FN(zip_hi)(y[1], y[3]);
-            real *to = rows + i * ld + 4 * t;
-            FN(store)(to, FN(zip_lo)(e0, o0));
-            FN(store)(to + VL, FN(zip_hi)(e0, o0));
-            FN(store)(to + 2 * VL, FN(zip_lo)(e1, o1));
-            FN(store)(to + 3 * VL, FN(zip_hi)(e1, o1));
-        }
-    }
-}
-
-static void FN(wino_compute)(const fc_plan *plan, fc_call *call, int64_t red_block, int64_t task, char *scratch)
-{
-    const fc_problem *p = &plan->problem;
-    const FN(wino_state) *s = (const void *)plan->state;
-    fc_corr c = fc_corr_of(p, 0);
-    int64_t split = task % s->splits, unit = task / s->splits, run_i = unit % s->runs;
-    int64_t g = unit / s->runs % p->groups, n = unit / s->runs / p->groups;
-    int64_t row0 = run_i * s->run, run = fc_min(s->run, s->tiles_h - row0), tiles = run * s->tiles_w;
-    int64_t tp = s->tiles_padded, r0 = red_block * s->reds, reds = fc_min(s->reds, c.reds - r0);
-    const fc_array *x = &call->array[0], *y = &call->array[3], *b = &call->array[2];
-
-    real *panel = (real *)(scratch + FC_SCRATCH_HEAD), *v = panel + s->panel, *m = v + FC_WINO_F * s->reds * tp;
-    real *rows = m + FC_WINO_F * FC_WINO_CHUNK_ROWS * tp;
-    ptrdiff_t *red_at = (ptrdiff_t *)(rows + 16 * tp);
-    int64_t *filled = (int64_t *)scratch;
-    if (*filled != unit + 1) {
-        *filled = unit + 1;
-        const real *first = (const real *)x->data + n * x->stride[0] + (g * c.reds + r0) * x->stride[1];
-        for (int64_t k = 0; k < reds; k += s->panel_channels) {
-            int64_t channels = fc_min(s->panel_channels, reds - k);
-            FN(wino_panel)(&c, x, first + k * x->stride[1], channels, row0, run, s->tiles_w, panel);
-            for (int64_t i = 0; i < channels; i++)
-                FN(wino_input)(panel + i * 24 * (run + 1) * s->tiles_w, run, s->tiles_w, tiles, v + (k + i) * tp, reds * tp);
-        }
-    }
-    for (int64_t i = 0; i < reds; i++)
-        red_at[i] = i * tp;
-    const real *u = (const real *)(call->mode == FC_RUN ? call->workspace : call->packed);
-    if (call->mode == FC_RUN_PACKED)
-        u += red_block * s->packed;
-    u += g * s->rows_padded * reds * FC_WINO_F;
-    ptrdiff_t per_f = s->rows_padded * reds;
-
-    int64_t chunks = fc_ceil_div(c.rows, FC_WINO_CHUNK_ROWS), last = FN(even_start)(chunks, s->splits, split + 1);
-    for (int64_t chunk = FN(even_start)(chunks, s->splits, split); chunk < last; chunk++) {
-        int64_t k0 = chunk * FC_WINO_CHUNK_ROWS, count = fc_min(FC_WINO_CHUNK_ROWS, c.rows - k0);
-        for (int64_t f = 0; f < FC_WINO_F; f++)
-            for (int64_t k = 0; k < count; k += FC_WINO_M)
-                for (int64_t t = 0; t < tiles; t += FC_PIXELS)
-                    FN(fma_taps)(FC_WINO_M, (int)fc_min(FC_TAPS_NV, fc_ceil_div(tiles - t, VL)), u + f * per_f + (k0 + k) * reds,
-                                 red_at, reds, v + f * reds * tp + t,
-                                 (FN(dest)){m + (f * FC_WINO_CHUNK_ROWS + k) * tp + t, tp, 0});
-        for (int64_t k = 0; k < count; k++) {
-            int64_t channel = g * c.rows + k0 + k;
-            real bias = b->data && red_block == 0 ? ((const real *)b->data)[channel * b->stride[0]] : 0;
-            FN(wino_output)(m + k * tp, FC_WINO_CHUNK_ROWS * tp, tiles, rows, 4 * tp);
-            real *plane = (real *)y->data + n * y->stride[0] + channel * y->stride[1];
-            for (int64_t h = row0 * 4; h < fc_min(c.axis[1].count, (row0 + run) * 4); h++)
-                FN(put_run)(plane + h * y->stride[3], y->stride[4], rows + h % 4 * 4 * tp + (h / 4 - row0) * 4 * s->tiles_w,
-                            c.axis[2].count, bias, red_block > 0);
-        }
-    }
+    const FN(wino_state) *s = job->s;
+    FN(wino_products)(job, u, v, fc_min(s->chunk, job->c.rows - chunk * s->chunk),
+                      fc_ceil_div(fc_min(s->block, s->tiles - block * s->block), VL));
+    FN(wino_output)(job, g, chunk, block);
 }
 
 static void FN(wino_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
 {
-    const fc_problem *p = &plan->problem;
     const FN(wino_state) *s = (const void *)plan->state;
-    int64_t red_block = stage / 2;
-    if (stage % 2) {
-        FN(wino_compute)(plan, call, red_block, task, scratch);
+    FN(wino_job) job = {.s = s, .p = &plan->problem, .c = fc_corr_of(&plan->problem, 0), .call = call, .red_block = stage / 2};
+    job.r0 = job.red_block * s->reds;
+    job.reds = fc_min(s->reds, job.c.reds - job.r0);
+    job.own = (real *)(scratch + FC_SCRATCH_HEAD);
+    job.m = job.own + (s->weights_first ? s->v_block : s->u_chunk);
+    job.rows = job.m + FC_WINO_F * s->m_f;
+    job.turned = job.rows + FC_WINO_ROWS * s->row;
+    job.red_at = (ptrdiff_t *)(job.turned + FN(aligned)(9 * FC_WINO_PIECE * VL));
+    job.pieces = (FN(tiles) *)(job.red_at + s->reds);
+    real *workspace = (real *)call->workspace;
+    real *u = call->mode == FC_RUN ? workspace : (real *)call->packed + job.red_block * s->u;
+
+    if (stage % 2 == 0 && (call->mode == FC_PACK || s->weights_first)) {
+        FN(wino_make_u)(&job, task / s->chunks, task % s->chunks, u + task * s->u_chunk);
         return;
     }
-    fc_corr c = fc_corr_of(p, 0);
-    int64_t pieces = fc_ceil_div(s->reds, 16), blocks = s->rows_padded / VL;
-    int64_t piece = task % pieces, k0 = task / pieces % blocks * VL, g = task / pieces / blocks;
-    int64_t r0 = red_block * s->reds, reds = fc_min(s->reds, c.reds - r0), from = piece * 16;
-    if (from >= reds)
+    if (stage % 2 == 0) {
+        int64_t pieces = fc_ceil_div(s->reds, FC_WINO_PIECE), r = task % pieces * FC_WINO_PIECE, unit = task / pieces;
+        FN(wino_make_v)(&job, unit / s->blocks, unit % s->blocks, r, fc_min(FC_WINO_PIECE, job.reds - r),
+                        workspace + unit * s->v_block);
         return;
-    const fc_array *w = &call->array[1];
-    fc_weight_strides ws = fc_weight_strides_of(p, w);
-    real *u = (real *)(call->mode == FC_RUN ? call->workspace : call->packed + red_block * s->packed * (int64_t)sizeof(real));
-    FN(wino_pack)(&c, &ws, (const real *)w->data + g * p->out_channels * w->stride[0] + k0 * ws.row + (r0 + from) * ws.red,
-                  fc_min(VL, c.rows - k0), fc_min(16, reds - from), reds,
-                  u + g * s->rows_padded * reds * FC_WINO_F + k0 * reds + from * FC_WINO_M, s->rows_padded * reds);
+    }
+    for (int64_t i = 0; i < job.reds; i++)
+        job.red_at[i] = i * s->block;
+    if (s->weights_first) {
+        int64_t g = task / s->blocks, block = task % s->blocks;
+        FN(wino_make_v)(&job, g, block, 0, job.reds, job.own);
+        for (int64_t chunk = 0; chunk < s->chunks; chunk++)
+            FN(wino_meet)(&job, g, chunk, block, u + (g * s->chunks + chunk) * s->u_chunk, job.own);
+        return;
+    }
+    int64_t unit = task / s->blocks, g = unit / s->chunks, chunk = unit % s->chunks, block = task % s->blocks;
+    int64_t *made = (int64_t *)scratch;
+    u = call->mode == FC_RUN ? job.own : u + unit * s->u_chunk;
+    if (call->mode == FC_RUN && *made != unit + 1) {
+        *made = unit + 1;
+        FN(wino_make_u)(&job, g, chunk, job.own);
+    }
+    FN(wino_meet)(&job, g, chunk, block, u, workspace + (g * s->blocks + block) * s->v_block);
 }
 
 static const fc_algorithm FN(winograd) = {"winograd", FC_ISA_NAME, 1u << FC_CONV | 1u << FC_CONV_INPUT_GRAD, FN(wino_prepare),

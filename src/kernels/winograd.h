@@ -1,0 +1,191 @@
+/* winograd.h: the transforms of Winograd's F(4x4, 3x3) (Lavin & Gray, 2016), lanes being tiles or channels.
+ *
+ *   y = A'[ (G w G') * (B' x B) ] A       a 4x4 tile of results from a 6x6 tile of inputs, by 36 products instead of 144
+ *
+ * The points 0, +-1/sqrt 2, +-sqrt 2 and infinity keep the error several times below that of 0, +-1, +-2 at the same cost: with
+ * a = 1/sqrt 2, b = sqrt 2 the transforms are
+ *
+ *   B' = 1   0    -5/2   0   1  0      A' = 1  1    1    1    1   0      G =  1     0     0
+ *        0  -2a   -2     a   1  0           0  a   -a    b   -b   0          -2/3 -2/3 a -1/3
+ *        0   2a   -2    -a   1  0           0  1/2  1/2  2    2   0          -2/3  2/3 a -1/3
+ *        0  -b/2  -1/2   b   1  0           0  a/2 -a/2  2b  -2b  1           1/6  1/6 b  1/3
+ *        0   b/2  -1/2  -b   1  0                                             1/6 -1/6 b  1/3
+ *        0   1     0    -5/2 0  1                                             0     0     1
+ */
+
+#define FC_WINO_OUT 4  /* results of a tile along an axis */
+#define FC_WINO_IN 6   /* inputs, and frequencies */
+#define FC_WINO_F 36   /* frequencies of a tile */
+
+#define FC_WINO_A FN(splat)((real)0.70710678118654752440)
+#define FC_WINO_B FN(splat)((real)1.41421356237309504880)
+
+/* One dimension of G, B' and A': a column of three, six or six vectors, `step` apart. */
+FC_INLINE void FN(wino_g)(const vec *w, const int step, vec *u)
+{
+    vec even = FN(splat)((real)(-2.0 / 3)) * w[0] + FN(splat)((real)(-1.0 / 3)) * w[2 * step];
+    vec odd = FN(splat)((real)(2.0 / 3)) * FC_WINO_A * w[step];
+    vec even2 = FN(splat)((real)(1.0 / 6)) * w[0] + FN(splat)((real)(1.0 / 3)) * w[2 * step];
+    vec odd2 = FN(splat)((real)(1.0 / 6)) * FC_WINO_B * w[step];
+    u[0] = w[0];
+    u[1] = even - odd;
+    u[2] = even + odd;
+    u[3] = even2 + odd2;
+    u[4] = even2 - odd2;
+    u[5] = w[2 * step];
+}
+
+FC_INLINE void FN(wino_b)(const vec *d, vec *v)
+{
+    const vec half = FN(splat)((real)0.5), two = FN(splat)(2), five_halves = FN(splat)((real)2.5);
+    vec even = d[4] - two * d[2], odd = d[3] - two * d[1];
+    vec even2 = d[4] - half * d[2], odd2 = d[3] - half * d[1];
+    v[0] = d[0] + d[4] - five_halves * d[2];
+    v[1] = even + FC_WINO_A * odd;
+    v[2] = even - FC_WINO_A * odd;
+    v[3] = even2 + FC_WINO_B * odd2;
+    v[4] = even2 - FC_WINO_B * odd2;
+    v[5] = d[1] + d[5] - five_halves * d[3];
+}
+
+FC_INLINE void FN(wino_a)(const vec *m, vec *y)
+{
+    const vec half = FN(splat)((real)0.5), two = FN(splat)(2);
+    vec p = m[1] + m[2], q = FC_WINO_A * (m[1] - m[2]), r = m[3] + m[4], t = FC_WINO_B * (m[3] - m[4]);
+    y[0] = m[0] + p + r;
+    y[1] = q + t;
+    y[2] = half * p + two * r;
+    y[3] = half * q + two * t + m[5];
+}
+
+/* G on both sides of VL kernels, one a lane: from taps[t][lane] to U[f] at u + f*per_f, in tiles of `m` rows (VL or half
+ * of it), `per_tile` apart. */
+FC_INLINE void FN(wino_weights)(const real *taps, const int m, real *u, ptrdiff_t per_f, ptrdiff_t per_tile)
+{
+    vec g[9], half[18], out[FC_WINO_IN];
+    FC_UNROLL for (int t = 0; t < 9; t++) g[t] = FN(load)(taps + t * VL);
+    FC_UNROLL for (int j = 0; j < 3; j++)
+    {
+        FN(wino_g)(g + j, 3, out);
+        FC_UNROLL for (int i = 0; i < FC_WINO_IN; i++) half[i * 3 + j] = out[i];
+    }
+    FC_UNROLL for (int i = 0; i < FC_WINO_IN; i++)
+    {
+        FN(wino_g)(half + i * 3, 1, out);
+        FC_UNROLL for (int j = 0; j < FC_WINO_IN; j++, u += per_f)
+        {
+            if (m == VL)
+                FN(store)(u, out[j]);
+            else
+                FN(store_halves)(u, u + per_tile, out[j]);
+        }
+    }
+}
+
+/* Consecutive tiles of one row of tiles: their image, row and first column, and where they lie in their block. */
+typedef struct {
+    int64_t image, row, column, count, at;
+    int64_t height, width; /* of their results */
+    ptrdiff_t to;          /* where those go in a channel */
+} FN(tiles);
+
+/* Cuts tiles first .. first+n, numbered through rows and images, at the ends of rows. Returns the number of pieces. */
+static inline int64_t FN(wino_pieces)(int64_t first, int64_t n, int64_t tiles_h, int64_t tiles_w, FN(tiles) *pieces)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i += pieces[count++].count) {
+        int64_t t = first + i, w = t % tiles_w, h = t / tiles_w;
+        pieces[count] = (FN(tiles)){h / tiles_h, h % tiles_h, w, fc_min(n - i, tiles_w - w), i, 0, 0, 0};
+    }
+    return count;
+}
+
+/* Length of a row of wino_rows for so many tiles: whole vectors of tiles are read, and vectors written past the end. */
+static inline int64_t FN(wino_row)(int64_t tiles) { return FC_WINO_OUT * fc_round_up(tiles, VL) + 2 * VL; }
+
+/* B' along the columns of a piece's six rows of inputs: rows[i][ld]. Lanes outside of the input read as zero; a seventh row is
+ * zeros and stands for rows outside. Vectors start where wino_columns will load them: a load that spans two fresh stores
+ * waits. The next channel's inputs, `ahead` elements on, are fetched meanwhile: rows are too short for the processor to
+ * foresee. */
+static void FN(wino_rows)(const fc_corr *c, const fc_array *x, const real *plane, ptrdiff_t ahead, const FN(tiles) *piece,
+                          real *rows, int64_t ld)
+{
+    int64_t h0 = piece->row * FC_WINO_OUT + c->axis[1].off, w0 = piece->column * FC_WINO_OUT + c->axis[2].off;
+    int64_t width = FC_WINO_OUT * piece->count + FC_WINO_IN - FC_WINO_OUT;
+    int64_t lo = fc_min(width, fc_max(0, -w0)), hi = fc_max(lo, fc_min(width, c->in[2] - w0));
+    const real *in[FC_WINO_IN];
+    for (int i = 0; i < FC_WINO_IN; i++) {
+        in[i] = plane + (h0 + i) * x->stride[3] + w0 * x->stride[4];
+        if (h0 + i < 0 || h0 + i >= c->in[1]) {
+            in[i] = rows + FC_WINO_IN * ld;
+        } else if (x->stride[4] != 1) { /* made dense where the result will be */
+            FN(copy_run)(rows + i * ld + lo, in[i] + lo * x->stride[4], x->stride[4], hi - lo);
+            in[i] = rows + i * ld;
+        }
+    }
+    vec d[FC_WINO_IN], v[FC_WINO_IN];
+    for (int64_t w = 0; w < width; w += VL) {
+        if (w >= lo && w + VL <= hi) {
+            FC_UNROLL for (int i = 0; i < FC_WINO_IN; i++) d[i] = FN(load)(in[i] + w);
+        } else {
+            int64_t from = fc_min(VL, fc_max(0, lo - w)), to = fc_max(from, fc_min(VL, hi - w));
+            FC_UNROLL for (int i = 0; i < FC_WINO_IN; i++) d[i] = FN(load_range)(in[i] + w, from, to);
+        }
+        FN(wino_b)(d, v);
+        FC_UNROLL for (int i = 0; i < FC_WINO_IN; i++)
+        {
+            FN(store)(rows + i * ld + w, v[i]);
+            __builtin_prefetch(in[i] + w + ahead);
+        }
+    }
+}
+
+/* B' along the rows: V[f] of the piece's tiles at v + f*per_f. Whole vectors are written where there is room for them: what
+ * they leave behind the piece, the next piece overwrites. */
+static void FN(wino_columns)(const real *rows, int64_t ld, int64_t tiles, int64_t room, real *v, ptrdiff_t per_f)
+{
+    for (int64_t t = 0; t < tiles; t += VL)
+        for (int i = 0; i < FC_WINO_IN; i++) {
+            const real *from = rows + i * ld + FC_WINO_OUT * t;
+            vec a0 = FN(load)(from), a1 = FN(load)(from + VL), a2 = FN(load)(from + 2 * VL), a3 = FN(load)(from + 3 * VL);
+            vec e0 = FN(evens)(a0, a1), e1 = FN(evens)(a2, a3), o0 = FN(odds)(a0, a1), o1 = FN(odds)(a2, a3);
+            vec d[FC_WINO_IN], out[FC_WINO_IN];
+            d[0] = FN(evens)(e0, e1);
+            d[1] = FN(evens)(o0, o1);
+            d[2] = FN(odds)(e0, e1);
+            d[3] = FN(odds)(o0, o1);
+            d[4] = FN(shift_in)(d[0], from[4 * VL]);
+            d[5] = FN(shift_in)(d[1], from[4 * VL + 1]);
+            FN(wino_b)(d, out);
+            real *to = v + i * FC_WINO_IN * per_f + t;
+            if (room - t >= VL) {
+                FC_UNROLL for (int j = 0; j < FC_WINO_IN; j++) FN(store)(to + j * per_f, out[j]);
+            } else {
+                FC_UNROLL for (int j = 0; j < FC_WINO_IN; j++) FN(store_n)(to + j * per_f, out[j], room - t);
+            }
+        }
+}
+
+/* A' on both sides of `tiles` tiles of one result channel, their products at m + f*per_f: rows[i][4 * tile + j]. */
+static void FN(wino_results)(const real *m, ptrdiff_t per_f, int64_t tiles, real *rows, int64_t ld)
+{
+    for (int64_t t = 0; t < tiles; t += VL) {
+        vec half[FC_WINO_OUT * FC_WINO_IN], y[FC_WINO_OUT], column[FC_WINO_IN];
+        FC_UNROLL for (int j = 0; j < FC_WINO_IN; j++)
+        {
+            FC_UNROLL for (int i = 0; i < FC_WINO_IN; i++) column[i] = FN(load)(m + (i * FC_WINO_IN + j) * per_f + t);
+            FN(wino_a)(column, y);
+            FC_UNROLL for (int i = 0; i < FC_WINO_OUT; i++) half[i * FC_WINO_IN + j] = y[i];
+        }
+        FC_UNROLL for (int i = 0; i < FC_WINO_OUT; i++)
+        {
+            FN(wino_a)(half + i * FC_WINO_IN, y);
+            vec e0 = FN(zip_lo)(y[0], y[2]), e1 = FN(zip_hi)(y[0], y[2]), o0 = FN(zip_lo)(y[1], y[3]), o1 = FN(zip_hi)(y[1], y[3]);
+            real *to = rows + i * ld + FC_WINO_OUT * t;
+            FN(store)(to, FN(zip_lo)(e0, o0));
+            FN(store)(to + VL, FN(zip_hi)(e0, o0));
+            FN(store)(to + 2 * VL, FN(zip_lo)(e1, o1));
+            FN(store)(to + 3 * VL, FN(zip_hi)(e1, o1));
+        }
+    }
+}
