@@ -193,10 +193,36 @@ def _depthwise_cycles(s: _Sizes, lanes: int) -> float:
     )
 
 
+def _takes_winograd(problem: ConvProblem, dtype: np.dtype[Any]) -> bool:
+    """Whether "auto" may choose Winograd: float32, a 3x3 kernel that moves by 1, and a precision that allows its error."""
+    kept = [a for a in problem.axes if not a.trivial]
+    return (
+        dtype == np.float32
+        and current_precision() == "high"
+        and len(kept) == 2
+        and all(a.kernel == 3 and a.stride == a.dilation == 1 for a in kept)
+    )
+
+
+def _winograd_cycles(problem: ConvProblem, s: _Sizes, op: int, lanes: int) -> float:
+    """Products of 36 frequencies, vectors of tiles, the last one partly empty; transforms of weights, inputs and results."""
+    kept = [a for a in problem.axes if not a.trivial]
+    tall, wide = (-(-(a.out if op == CONV else a.size) // 4) for a in kept)
+    tile_rows = problem.batch * tall
+    vectors = -(-tile_rows * wide // lanes)
+    products = 36 * s.rows * s.reds * vectors
+    weights = 200 / lanes * s.rows * s.reds
+    inputs = 250 * s.reds * tile_rows * -(-wide // lanes)
+    results = s.rows * -(-s.reds // 128) * (200 * vectors + 60 * tile_rows)
+    return problem.groups * (products + weights + inputs + results) + 0.3 * (s.rows + s.reds) * s.pixels * s.images
+
+
 def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Algorithm and reason for a forward pass (op CONV) or an input gradient."""
     lanes, s = _lanes(dtype), _sizes_of(problem, op)
     costs = {"direct": _direct_cycles(s, lanes), "im2col": _im2col_cycles(s, lanes)}
+    if _takes_winograd(problem, dtype):
+        costs["winograd"] = _winograd_cycles(problem, s, op, lanes)
     if s.reds <= 64 and s.taps <= 4096:
         costs["depthwise"] = _depthwise_cycles(s, lanes)
     best = min(costs, key=lambda name: costs[name])
@@ -204,6 +230,7 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
         "direct": f"{s.rows} result channels fill vectors of {lanes}, no patches to pack",
         "im2col": f"patches cost little beside {s.rows} result channels, pixels fill vectors of {lanes}",
         "depthwise": f"only {s.reds} summed channels a group: pixels in vectors of {lanes}, no patches to pack",
+        "winograd": f"36 products for 16 results of a 3x3 kernel instead of 144, tiles in vectors of {lanes}",
     }
     return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
 

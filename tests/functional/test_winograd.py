@@ -1,4 +1,4 @@
-"""Winograd's F(4x4, 3x3): its error bound, its shapes, and that nothing takes it unasked."""
+"""Winograd's F(4x4, 3x3): its error bound, its shapes, and when "auto" takes it."""
 
 from __future__ import annotations
 
@@ -121,7 +121,50 @@ def test_what_it_cannot_do_is_refused(shape, options):
         fc.conv2d(np.ones((1, 4, 12, 12)), np.ones(shape), algorithm="winograd", **options)
 
 
-def test_nothing_takes_it_unasked():
-    x, weight = np.zeros((8, 64, 56, 56), np.float32), np.zeros((64, 64, 3, 3), np.float32)
-    assert fc.explain("conv2d", x, weight, padding=1).algorithm != "winograd"
-    assert fc.explain("conv2d", x, weight, padding=1, algorithm="winograd").algorithm == "winograd"
+def chosen(*shapes, op="conv2d", dtype=np.float32, **options):
+    return fc.explain(op, *(np.zeros(shape, dtype) for shape in shapes), **{"padding": 1, **options}).algorithm
+
+
+def test_auto_takes_it_where_it_saves_and_the_precision_allows():
+    large = (8, 64, 56, 56), (64, 64, 3, 3)
+    with fc.precision("high"):
+        assert chosen(*large) == "winograd"
+        assert chosen(*large, op="conv_transpose2d") == "winograd"
+        assert chosen(*large, dtype=np.float64) != "winograd"
+        assert chosen(*large, stride=2) != "winograd"
+        assert chosen(*large, dilation=2) != "winograd"
+        assert chosen((1, 512, 7, 7), (512, 512, 3, 3)) != "winograd"  # four tiles would leave most lanes empty
+        assert chosen((8, 64, 56, 56), (64, 1, 3, 3), groups=64) != "winograd"
+    with fc.precision("highest"):
+        assert chosen(*large) != "winograd"
+        assert chosen(*large, algorithm="winograd") == "winograd"
+
+
+@pytest.mark.parametrize("isa", USABLE)
+@pytest.mark.parametrize("mode", ["forward", "input gradient"])
+@pytest.mark.parametrize(
+    ("n", "c", "k", "h", "w"),
+    [
+        (5, 129, 33, 7, 7),  # tiles of several images in a block, two runs of summed channels, three chunks
+        (1, 256, 16, 3, 200),  # one row of tiles, cut into blocks
+        (2, 3, 200, 49, 3),  # one column of tiles
+        (1, 20, 40, 130, 130),  # blocks of several tile rows
+        (3, 300, 300, 20, 20),  # weights first
+    ],
+)
+def test_blocks_and_chunks(isa, mode, n, c, k, h, w):
+    """Around the limits of blocks of tiles, chunks of result channels and runs of summed channels."""
+    rng = np.random.default_rng(6)
+    x, weight, bias = (a.astype(np.float32) for a in problem(rng, n, 1, c, k, h, w))
+    gy = rng.standard_normal((n, k, h, w), dtype=np.float32)
+    with isa_limit(isa):
+        if mode == "forward":
+            found = fc.conv2d(x, weight, bias, padding=1, algorithm="winograd")
+            plain = fc.conv2d(*(a.astype(float) for a in (x, weight, bias)), padding=1, algorithm="direct")
+            frozen = fc.conv2d(x, fc.freeze_weight(weight), bias, padding=1, algorithm="winograd")
+            np.testing.assert_array_equal(frozen, found)
+        else:
+            options = {"padding": 1, "needs": (True, False, False)}
+            found = fc.conv2d_backward(gy, x, weight, **options, algorithm="winograd")[0]
+            plain = fc.conv2d_backward(*(a.astype(float) for a in (gy, x, weight)), **options, algorithm="direct")[0]
+    assert relative(found, plain) < BOUND[np.float32]
