@@ -194,7 +194,7 @@ def _depthwise_cycles(s: _Sizes, lanes: int) -> float:
 
 
 def _takes_winograd(problem: ConvProblem, dtype: np.dtype[Any]) -> bool:
-    """Whether "auto" may choose Winograd: float32, a 3x3 kernel that moves by 1, and a precision that allows its error."""
+    """Whether "auto" may choose Winograd: float32, a 3x3 kernel that moves by 1, a precision that allows its error."""
     kept = [a for a in problem.axes if not a.trivial]
     return (
         dtype == np.float32
@@ -205,7 +205,7 @@ def _takes_winograd(problem: ConvProblem, dtype: np.dtype[Any]) -> bool:
 
 
 def _winograd_cycles(problem: ConvProblem, s: _Sizes, op: int, lanes: int) -> float:
-    """Products of 36 frequencies, vectors of tiles, the last one partly empty; transforms of weights, inputs and results."""
+    """Products of 36 frequencies, vectors of tiles, the last one partly empty; the transforms."""
     kept = [a for a in problem.axes if not a.trivial]
     tall, wide = (-(-(a.out if op == CONV else a.size) // 4) for a in kept)
     tile_rows = problem.batch * tall

@@ -13,6 +13,9 @@ import pytest
 _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _OURS = ("FASTCONV_NUM_THREADS", "FASTCONV_ISA", "OMP_NUM_THREADS")
 
+# What a shell starts in the background ignores Ctrl-C, and so do its children: the tests must not depend on that.
+_HEAR_CONTROL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
 Run = Callable[..., str]
 
 
@@ -26,7 +29,7 @@ def run_python() -> Run:
     def run(code: str, *, timeout: float = 120, fails: bool = False, **environment: str) -> str:
         clean = {name: value for name, value in os.environ.items() if name not in _OURS}
         # -P: the package under test is the one that is installed, not the one in the current folder.
-        command = [sys.executable, "-P", "-X", "faulthandler", "-c", textwrap.dedent(code)]
+        command = [sys.executable, "-P", "-X", "faulthandler", "-c", _HEAR_CONTROL_C + textwrap.dedent(code)]
         done = subprocess.run(
             command,
             capture_output=True,
