@@ -1,8 +1,9 @@
-"""Random convolutions against the reference in float64: ``python tests/sweep.py`` (up to 15 minutes on two cores).
+"""Random problems against the reference in float64: ``python tests/sweep.py`` (up to 15 minutes on two cores).
 
-Every problem runs through every algorithm that takes it, on every instruction set, forward and for all gradients. Its
-numbers are small and whole, so results must be equal; where Winograd computes, they must keep its bound. Sizes are
-drawn around what the kernels cut problems into: vectors, register tiles, blocks of channels, pixels and summed terms.
+Every convolution runs through every algorithm that takes it, on every instruction set, forward and for all gradients;
+one problem in six is a pooling (`sweep_pooling.py`). Numbers are small and whole, so results must be equal; where
+Winograd computes, they must keep its bound. Sizes are drawn around what the kernels cut problems into: vectors,
+register tiles, blocks of channels, pixels and summed terms.
 
 A problem follows from the seed and its number alone. A failure is printed with a command that repeats it; so is a
 crash, since the problems run in processes of their own.
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from helpers import LAYOUTS, USABLE_ISAS, Array, Conv, guarded, whole
+from sweep_pooling import Pooling, draw_pooling, pooling_failures
 
 import fastconv as fc
 from fastconv import reference
@@ -60,9 +62,11 @@ class Problem:
 # ---------------------------------------------------------------------------------------------------- drawing
 
 
-def draw(seed: int, number: int) -> Problem:
+def draw(seed: int, number: int) -> Problem | Pooling:
     """Draw problem `number` of a seed."""
     rng = np.random.default_rng([seed, number])
+    if number % 6 == 5:
+        return draw_pooling(rng, number)
     while True:
         conv = _conv(rng)
         macs = conv.batch * conv.groups * conv.c * conv.k * math.prod(conv.kernel) * math.prod(conv.out)
@@ -182,12 +186,12 @@ def _prepare(problem: Problem) -> _Case:
     return _Case(problem, name, options, x, w, b, gy, (y, *gradients), terms)
 
 
-def failures(problem: Problem, taken: Counter[str] | None = None) -> Iterator[str]:
+def failures(problem: Problem | Pooling, taken: Counter[str] | None = None) -> Iterator[str]:
     """Compute a problem in every way.
 
     Parameters
     ----------
-    problem : Problem
+    problem : Problem or Pooling
     taken : Counter, optional
         Counts, by algorithm, the results that it computed.
 
@@ -196,8 +200,12 @@ def failures(problem: Problem, taken: Counter[str] | None = None) -> Iterator[st
     str
         What is wrong.
     """
-    case = _prepare(problem)
     taken = Counter() if taken is None else taken
+    if isinstance(problem, Pooling):
+        taken["pooling"] += 2 * len(USABLE_ISAS)
+        yield from pooling_failures(problem)
+        return
+    case = _prepare(problem)
     for isa in USABLE_ISAS:
         for algorithm in ALGORITHMS:
             with isa_limit(isa), fc.threads(problem.threads):
@@ -280,12 +288,12 @@ def _in_other_ways(case: _Case, ran: tuple[str, ...], found: tuple[Array, ...]) 
                     yield "not exact with the highest precision"
 
 
-def report(problem: Problem) -> None:
+def report(problem: Problem | Pooling) -> None:
     """Print what is wrong with a problem: what the printed commands call."""
     print(problem, *failures(problem), sep="\n")
 
 
-def command(problem: Problem) -> str:
+def command(problem: Problem | Pooling) -> str:
     """Return the command that repeats a problem."""
     return f'PYTHONPATH=tests python -c "from sweep import *; report({problem})"'
 

@@ -20,12 +20,16 @@ def test_a_part_of_the_sweep() -> None:
     for number in range(60):
         problem = sweep.draw(7, number)
         assert list(sweep.failures(problem, taken)) == [], sweep.command(problem)
-    assert {"direct", "im2col", "depthwise", "winograd", "sum"} <= set(taken)
+    assert {"direct", "im2col", "depthwise", "winograd", "sum", "pooling"} <= set(taken)
 
 
 def test_what_is_drawn_reaches_the_limits() -> None:
-    problems = [sweep.draw(0, number) for number in range(2000)]
-    assert problems[17] == sweep.draw(0, 17)
+    drawn = [sweep.draw(0, number) for number in range(2400)]
+    assert drawn[16:18] == [sweep.draw(0, 16), sweep.draw(0, 17)]
+    pools = [p for p in drawn if isinstance(p, sweep.Pooling)]
+    assert {p.name for p in pools} >= {f"{kind}_pool{n}d" for kind in ("max", "avg", "adaptive_avg") for n in (1, 2, 3)}
+    problems = [p for p in drawn if isinstance(p, sweep.Problem)]
+    assert len(problems) == 2000
     for what, values in {
         "axes": {p.conv.n for p in problems} - {1, 2, 3},
         "channels in": {0, *sweep.CHANNELS} - {0, *(p.conv.c for p in problems)},
@@ -60,6 +64,22 @@ def test_one_wrong_value_is_found(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert any("winograd (winograd)" in text for text in found)
 
 
+@pytest.mark.parametrize("name", ["max_pool2d", "avg_pool2d", "max_pool2d_backward", "avg_pool2d_backward"])
+def test_one_wrong_value_of_pooling_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = getattr(fc, name)
+
+    def wrong(*args: Any, **options: Any) -> Any:
+        result = right(*args, **options)
+        first = result[0] if isinstance(result, tuple) else result
+        first.reshape(-1)[-1] += np.float32(1e-5)
+        return result
+
+    problem = sweep.Pooling(name[:3], (1, 2, 9, 8), (3, 2, 1), {})
+    assert list(sweep.failures(problem)) == []
+    monkeypatch.setattr(fc, name, wrong)
+    assert any("1 of" in text for text in sweep.failures(problem))
+
+
 def test_an_operator_that_declines_everything_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def declines(*args: Any, **options: Any) -> Any:
         raise ValueError("conv1d: direct takes only what it likes")
@@ -81,8 +101,9 @@ def test_differences() -> None:
     assert "1 of 3" in sweep.difference(np.where(want > 0, np.nan, got).astype("f"), want, "float32", "winograd", 1)
 
 
-def test_the_printed_command_repeats_the_problem(capsys: pytest.CaptureFixture[str]) -> None:
-    problem = sweep.draw(3, 5)
+@pytest.mark.parametrize("number", [4, 5])
+def test_the_printed_command_repeats_the_problem(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    problem = sweep.draw(3, number)
     code = re.fullmatch(r'PYTHONPATH=tests python -c "(.*)"', sweep.command(problem))
     assert code
     exec(code[1], {})
