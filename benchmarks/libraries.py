@@ -13,11 +13,8 @@ import numpy.typing as npt
 from rows import Layer
 
 import fastconv as fc
-from fastconv._check import conv_problem
-from fastconv._threads import current
 from fastconv.bench.extras import MissingExtraError
 from fastconv.bench.layers import Pool
-from fastconv.plan import CONV, conv_plan
 
 Array = npt.NDArray[Any]
 Call = Callable[[], Any]
@@ -97,12 +94,6 @@ class Frozen:
         module.weight.data[...] = weight
         module.freeze()
         return lambda: module(x)
-
-    def winograd_weights(self, layer: Layer, x: Array, weight: Array) -> Call:
-        """Prepare the transform of the weights, which is what freezing a layer saves where Winograd computes."""
-        problem = conv_problem(layer.operator, layer.n, x.shape, True, weight.shape, **layer.options)
-        plan = conv_plan(problem, CONV, x.dtype, "winograd")
-        return lambda: plan.pack(weight, current())
 
     def pool(self, layer: Pool, direction: str, x: Array, grad_output: Array) -> Call | None:
         """Pooling has no weights."""

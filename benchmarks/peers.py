@@ -68,8 +68,6 @@ class Result:
         By library; "frozen" is fastconv's frozen layer.
     memory : dict of str to int
         Bytes beside operands and result, by library.
-    winograd_weights : Timing or None
-        Transforming the weights alone, where Winograd ran forward.
     """
 
     network: str
@@ -83,7 +81,6 @@ class Result:
     bound: str
     timings: dict[str, Timing]
     memory: dict[str, int] = field(default_factory=dict)
-    winograd_weights: Timing | None = None
 
     @property
     def seconds(self) -> float:
@@ -99,6 +96,13 @@ class Result:
     def percent(self) -> float:
         """The share of the limit that fastconv reaches."""
         return 100 * self.limit / self.seconds
+
+    @property
+    def weights(self) -> float | None:
+        """Where Winograd ran forward, the seconds that its transform of the weights adds: a frozen layer has it."""
+        if self.algorithm != "winograd" or "frozen" not in self.timings:
+            return None
+        return max(0.0, self.seconds - self.timings["frozen"].best)
 
     def ratio(self, peer: str, ours: str = "fastconv") -> float:
         """How many times as fast as the peer fastconv is."""
@@ -254,11 +258,8 @@ def conv_results(
     for direction in directions:
         calls = {library.name: library.conv(layer, direction, x, weight, grad_output) for library in libraries}
         algorithm = FastConv().runs(layer, direction, x, weight)
-        extra: dict[str, Call] = {}
-        if direction == "forward" and algorithm == "winograd" and not layer.transposed:
-            extra["weights"] = Frozen().winograd_weights(layer, x, weight)
         tolerance = AGREEMENT[direction] * float(np.finfo(layer.dtype).eps / np.finfo("float32").eps)
-        timings, memory = compare_and_time(f"{network} {layer.name}, {direction}", calls, tolerance, effort, extra)
+        timings, memory = compare_and_time(f"{network} {layer.name}, {direction}", calls, tolerance, effort)
         yield Result(
             network,
             layer.name,
@@ -271,7 +272,6 @@ def conv_results(
             bound,
             timings,
             memory,
-            timings.pop("weights", None),
         )
 
 
@@ -299,13 +299,13 @@ def pool_results(
         if calls["fastconv"] is None:
             continue
         tolerance = AGREEMENT[direction]
-        timings, memory = compare_and_time(f"{layer.name}, {direction}", calls, tolerance, effort, {})
+        timings, memory = compare_and_time(f"{layer.name}, {direction}", calls, tolerance, effort)
         shape = dataclasses.asdict(layer)
         yield Result("pooling", layer.name, direction, shape, "", "GB/s", float(traffic), limit, bound, timings, memory)
 
 
 def compare_and_time(
-    name: str, calls: dict[str, Call | None], tolerance: float, effort: Effort, extra: dict[str, Call]
+    name: str, calls: dict[str, Call | None], tolerance: float, effort: Effort
 ) -> tuple[dict[str, Timing], dict[str, int]]:
     """Compare every library's result with fastconv's, measure the memory of some, then time them in turn.
 
@@ -318,8 +318,6 @@ def compare_and_time(
     tolerance : float
         Allowed difference, as a multiple of the root mean square.
     effort : Effort
-    extra : dict of str to callable
-        To be timed with them, but not compared.
 
     Returns
     -------
@@ -338,16 +336,11 @@ def compare_and_time(
             check_same(f"{name}: fastconv and {library}", ours, np.asarray(call()), tolerance)
     del ours
     memory = {library: extra_memory(present[library]) for library in REMEMBERED if library in present}
-    tasks = [
-        Task(name, "fastconv" if library in OURS or library in extra else library, call)
-        for library, call in (present | extra).items()
-    ]
     # Fastconv's own first, so that a round changes the library as rarely as possible; ONNX Runtime, whose threads spin
     # longest, last: the next round begins there.
-    order = sorted(range(len(tasks)), key=lambda i: (tasks[i].library != "fastconv", tasks[i].library == "ort"))
-    timings = interleave([tasks[i] for i in order], effort)
-    names = [*present, *extra]
-    by_name = {names[i]: timing for i, timing in zip(order, timings, strict=True)}
+    names = sorted(present, key=lambda library: (library not in OURS, library == "ort"))
+    tasks = [Task(name, "fastconv" if library in OURS else library, present[library]) for library in names]
+    by_name = dict(zip(names, interleave(tasks, effort), strict=True))
     return by_name, {library: size for library, size in memory.items() if size is not None}
 
 
@@ -403,9 +396,9 @@ def _header(
         effort.describe(),
         "ratio: the peer's time over fastconv's; above 1 fastconv is faster; best: to the fastest peer. %: of the "
         "limit that binds, F: the measured peak, M: the measured bandwidth, that operands and result pass once. "
-        "frozen: a frozen layer, whose weights are packed; w: Winograd's transform of the weights alone. ONNX models "
-        "hold the weights and may pack them beforehand; fastconv and torch get them in every call. MB: memory of a "
-        "call beside operands and result, fastconv's and torch's.",
+        "frozen: a frozen layer, whose weights are packed; w: what Winograd's transform of the weights takes, the "
+        "difference of the two. ONNX models hold the weights and may pack them beforehand; fastconv and torch get them "
+        "in every call. MB: memory of a call beside operands and result, fastconv's and torch's.",
     ]
     if left_out:
         paragraphs.append(f"left out, since they cannot be capped at {options.isa}: {', '.join(left_out)}")
@@ -429,11 +422,11 @@ def _row(result: Result, peers: Sequence[str]) -> str:
         f"{1e3 * result.timings[peer].best:12.3f} {result.ratio(peer):6.2f}" if peer in result.timings else " " * 19
         for peer in peers
     )
-    frozen, weights = result.timings.get("frozen"), result.winograd_weights
+    frozen, weights = result.timings.get("frozen"), result.weights
     ours = f"{1e3 * result.seconds:9.3f} {result.rate:7.1f} {result.unit:<7}"
     ours += f" {result.percent:5.0f} {result.bound[0].upper()}"
     ours += f" {1e3 * frozen.best:8.3f}" if frozen else " " * 9
-    ours += f" {1e3 * weights.best:7.3f}" if weights else " " * 8
+    ours += " " * 8 if weights is None else f" {1e3 * weights:7.3f}"
     best = f"{result.ratio(result.best_peer):6.2f}" if result.peers else " " * 6
     memory = " ".join(f"{result.memory[name] / 1e6:6.1f}" for name in REMEMBERED if name in result.memory)
     return f"{result.name:<24} {result.direction:<15} {result.algorithm:<9} {ours}{others} {best} {memory:>13}"

@@ -121,7 +121,6 @@ def read_run(path: Path) -> Run:
     rows = []
     for row in record["rows"]:
         row["timings"] = {name: Timing(**timing) for name, timing in row["timings"].items()}
-        row["winograd_weights"] = row["winograd_weights"] and Timing(**row["winograd_weights"])
         rows.append(Result(**row))
     return Run((record["isa"], record["batch"], record["threads"]), record, rows)
 
@@ -201,9 +200,9 @@ def document(runs: Sequence[Run], by_hand: str) -> Iterator[str]:
     yield (
         "Each direction: algorithm, fastconv's milliseconds, the percentage of the limit that binds (F: peak of "
         "multiply-adds, M: bandwidth of memory), ratio to PyTorch / to the fastest peer; forward also the frozen "
-        "layer's ratio to both and, where Winograd ran, the milliseconds of its transform of the weights; then MB "
-        "beside operands and result, fastconv / PyTorch, the most of the directions. Algorithms: d direct, i im2col, w "
-        "Winograd, p depthwise, m matrix product."
+        "layer's ratio to both and, where Winograd ran, the milliseconds that its transform of the weights takes; then "
+        "MB beside operands and result, fastconv / PyTorch, the most of the directions. Algorithms: d direct, i "
+        "im2col, w Winograd, p depthwise, m matrix product."
     )
     for run in runs:
         yield f"\n### {run.name}\n"
@@ -378,8 +377,8 @@ def _full_table(run: Run) -> Iterator[str]:
             frozen = (
                 f"{forward.ratio(forward.peers[0], 'frozen'):.2f} / {forward.ratio(forward.best_peer, 'frozen'):.2f}"
             )
-        if forward and forward.winograd_weights:
-            weights = f"{1e3 * forward.winograd_weights.best:.3f}"
+        if forward and forward.weights is not None:
+            weights = f"{1e3 * forward.weights:.3f}"
         both = [row.memory for row in rows.values() if {"fastconv", "torch"} <= set(row.memory)]
         memory = (
             " / ".join(f"{max(sizes[n] for sizes in both) / 1e6:.1f}" for n in ("fastconv", "torch")) if both else ""
