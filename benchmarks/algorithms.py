@@ -18,7 +18,7 @@ from pathlib import Path
 from environment import restart_with
 from libraries import DIRECTIONS, Call, FastConv
 from peers import add_common_options, geometric_mean
-from rows import Layer, read_layers
+from rows import Array, Layer, read_layers
 
 from fastconv.bench.threads import limited_threads
 from fastconv.bench.timing import Effort, Task, interleave
@@ -72,14 +72,12 @@ def choices(
     x, weight, grad_output = layer.arrays(batch)
     for direction in directions:
         auto = FastConv().runs(layer, direction, x, weight)
-        calls: dict[str, Call] = {}
-        for algorithm in dict.fromkeys((auto, *CANDIDATES)):
-            library = FastConv(algorithm if algorithm in ALGORITHMS else "auto")  # "auto" may take a matrix product
-            try:
-                if library.runs(layer, direction, x, weight) == algorithm:
-                    calls[algorithm] = library.conv(layer, direction, x, weight, grad_output)
-            except ValueError:  # it does not take this problem
-                continue
+        calls: dict[str, Call] = {auto: FastConv().conv(layer, direction, x, weight, grad_output)}
+        for algorithm in CANDIDATES:
+            library = FastConv(algorithm)
+            call = library.conv(layer, direction, x, weight, grad_output)
+            if algorithm != auto and _computes(library, layer, direction, x, weight, call):
+                calls[algorithm] = call
         first = {algorithm: min(_seconds(call), _seconds(call)) for algorithm, call in calls.items()}
         fastest = min(first.values())
         close = [a for a in calls if a == auto or first[a] < HOPELESS * fastest]
@@ -92,6 +90,18 @@ def choices(
             if found.loss <= LOSS:
                 break
         yield found
+
+
+def _computes(library: FastConv, layer: Layer, direction: str, x: Array, weight: Array, call: Call) -> bool:
+    """Whether the named algorithm takes this problem, and does not leave it to another."""
+    try:
+        call()
+    except ValueError:
+        return False
+    try:
+        return library.runs(layer, direction, x, weight) == library.algorithm
+    except ValueError:  # it does not take the other gradient
+        return True
 
 
 def _seconds(call: Call) -> float:
