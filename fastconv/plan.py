@@ -53,7 +53,7 @@ ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "winograd", "naive")
     FOLD,
     CHANNEL_SUM,
 ) = range(12)
-ADAPTIVE, COUNT_INCLUDE_PAD = 1, 2
+ADAPTIVE, COUNT_INCLUDE_PAD, TURNED = 1, 2, 4
 
 _VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
 _ISA_NAMES = list(_engine.isa_names())
@@ -315,6 +315,7 @@ def matmul_plan(
         "matmul",
         current_isa(),
         float(m) * n * k,
+        TURNED if turn_b else 0,
         shape=shape,
         inner=(inner_a, inner_b, 0, n),
     )

@@ -39,7 +39,8 @@ typedef struct {
     int64_t in, out, kernel, stride, dilation, pad, pad_hi;
 } fc_axis;
 
-enum { FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2 };
+/* Pooling: windows of unequal sizes; padding counts in a mean. Products: a column of b, not a row, lies together (a hint). */
+enum { FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2, FC_TURNED = 4 };
 
 typedef struct {
     fc_op op;

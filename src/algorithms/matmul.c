@@ -3,28 +3,45 @@
  * a and b have any strides (so a transpose is a view), c has rows of consecutive elements. A task is a range of rows by a group of
  * blocks of columns (a block fills FC_ROWS_NV vectors). For each chunk of the sum the group's part of b is packed into
  * [block][k][lane], by copy or by register transpose, and fma_rows broadcasts a through its offset tables, unpacked. Groups are as
- * wide as the packed part may be, so that c is read and written in long runs. With few rows packing would cost as much as the
- * product: rows of b are then read in place, and columns of b (the forward layer's weights) become dot products. */
+ * wide as the packed part may be, so that c is read and written in long runs.
+ *
+ * With few rows packing would cost as much as the product, and reading b once is all the time there is. Columns of b (the
+ * forward layer's weights) become dot products. Rows of b are read in place and whole, as they lie in memory: the tasks are
+ * then parts of the sum, each with a c of its own, which a last stage adds up. */
 
 #define FC_MATMUL_CHUNK 256
 #define FC_MATMUL_CHUNK_IN_PLACE 8 /* rows of b read side by side: few, since rows of 4 KB meet in the same cache sets */
 #define FC_MATMUL_WIDE 64         /* blocks of a task's columns, at most */
 #define FC_MATMUL_PANEL ((int64_t)(128 << 10) / (int64_t)sizeof(real)) /* packed part of b, elements */
-#define FC_MATMUL_DOT_ROWS 3
+#define FC_MATMUL_FEW_ROWS 3
+#define FC_MATMUL_PART (1 << 16)   /* elements of b worth a part of their own */
+#define FC_MATMUL_PART_ROWS 64     /* rows of b, beside which adding up a part of c is nothing */
 
 typedef struct {
     int64_t chunk, panel;         /* terms and blocks that are packed at a time */
     int64_t group, groups;        /* blocks of a task, groups */
     int64_t rows, row_blocks;     /* rows of a task, ranges of rows */
+    int64_t parts;                /* of a stage's terms; more than one: with few rows */
     int64_t depth, slices;        /* terms of a stage, stages */
 } FN(matmul_state);
 
-static const char *FN(matmul_prepare)(fc_plan *plan)
+/* Parts of the sum as tasks: each goes through all rows and columns of c. */
+static void FN(matmul_cut_sum)(const fc_problem *p, FN(matmul_state) *s, int64_t blocks)
 {
-    const fc_problem *p = &plan->problem;
-    FN(matmul_state) *s = (void *)plan->state;
-    int64_t m = p->batch, k = p->in_channels, blocks = fc_ceil_div(p->out_channels, FC_LANES);
-    s->chunk = fc_min(k, FC_MATMUL_CHUNK);
+    int64_t k = p->in_channels, c = p->batch * p->out_channels;
+    s->parts = fc_min(fc_min(FC_TASKS_WANTED, k / FC_MATMUL_PART_ROWS), k * p->out_channels / FC_MATMUL_PART);
+    s->parts = fc_max(1, fc_min(s->parts, FC_PACKED_BYTES / (int64_t)sizeof(real) / c));
+    s->group = blocks;
+    s->groups = s->row_blocks = 1;
+    s->rows = p->batch;
+    s->panel = fc_min(blocks, fc_max(1, FC_MATMUL_PANEL / (s->chunk * FC_LANES)));
+}
+
+/* Ranges of rows by groups of columns as tasks. */
+static void FN(matmul_cut_result)(const fc_problem *p, FN(matmul_state) *s, int64_t blocks)
+{
+    int64_t m = p->batch;
+    s->parts = 1;
     s->group = fc_min(blocks, FC_MATMUL_WIDE);
     s->rows = fc_min(m, 16 * FC_ROWS_MAX);
     int64_t ranges = fc_ceil_div(m, s->rows);
@@ -37,9 +54,22 @@ static const char *FN(matmul_prepare)(fc_plan *plan)
     s->row_blocks = fc_ceil_div(m, s->rows);
     s->rows = fc_ceil_div(m, s->row_blocks);
     s->row_blocks = fc_ceil_div(m, s->rows);
-    s->depth = fc_round_up(fc_max(1, FC_TASK_WORK / (s->rows * s->group * FC_LANES)), s->chunk);
+}
+
+static const char *FN(matmul_prepare)(fc_plan *plan)
+{
+    const fc_problem *p = &plan->problem;
+    FN(matmul_state) *s = (void *)plan->state;
+    int64_t k = p->in_channels, blocks = fc_ceil_div(p->out_channels, FC_LANES);
+    s->chunk = fc_min(k, FC_MATMUL_CHUNK);
+    if (p->batch <= FC_MATMUL_FEW_ROWS && !(p->flags & FC_TURNED))
+        FN(matmul_cut_sum)(p, s, blocks);
+    else
+        FN(matmul_cut_result)(p, s, blocks);
+    s->depth = fc_round_up(fc_max(1, s->parts * FC_TASK_WORK / (s->rows * s->group * FC_LANES)), s->chunk);
     s->slices = fc_ceil_div(k, s->depth);
-    plan->stages = s->slices;
+    plan->stages = s->slices + (s->parts > 1);
+    plan->workspace = s->parts > 1 ? s->parts * p->batch * p->out_channels * (int64_t)sizeof(real) : 0;
     plan->scratch = FC_SCRATCH_HEAD + (s->chunk * s->panel * FC_LANES + FC_ROWS_MAX * FC_LANES) * (int64_t)sizeof(real) +
                     (fc_max(s->chunk, s->group * FC_LANES) + FC_ROWS_MAX) * (int64_t)sizeof(ptrdiff_t);
     return NULL;
@@ -48,9 +78,10 @@ static const char *FN(matmul_prepare)(fc_plan *plan)
 static ptrdiff_t FN(matmul_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stage, ptrdiff_t *grain)
 {
     const FN(matmul_state) *s = (const void *)plan->state;
-    (void)stage;
     *grain = 1;
-    return mode == FC_PACK ? 0 : s->groups * s->row_blocks;
+    if (mode == FC_PACK)
+        return 0;
+    return stage == s->slices ? fc_min(FC_TASKS_WANTED, s->group) : s->groups * s->row_blocks * s->parts;
 }
 
 /* depth rows of b by one block of columns: dst[k][lane]. */
@@ -73,6 +104,51 @@ typedef struct {
     real *packed, *tile;
     ptrdiff_t *row_at, *red_at;
 } FN(matmul_task);
+
+/* c[i][n] += sum_q a[i][q] * b[q][n] for a few rows of each: b is read once, in long runs. */
+FC_INLINE void FN(add_rows_tile)(const int m, const int depth, const real *a, ptrdiff_t row, ptrdiff_t term, const real *b,
+                                 ptrdiff_t ldb, int64_t width, real *c, ptrdiff_t ldc)
+{
+    vec s[FC_MATMUL_FEW_ROWS][FC_MATMUL_CHUNK_IN_PLACE];
+    FC_UNROLL for (int i = 0; i < m; i++)
+    {
+        FC_UNROLL for (int q = 0; q < depth; q++) s[i][q] = FN(splat)(a[i * row + q * term]);
+    }
+    for (int64_t n = 0; n < width; n += VL) {
+        int64_t lanes = fc_min(VL, width - n);
+        vec v[FC_MATMUL_FEW_ROWS];
+        FC_UNROLL for (int i = 0; i < m; i++) v[i] = lanes == VL ? FN(load)(c + i * ldc + n) : FN(load_n)(c + i * ldc + n, lanes);
+        FC_UNROLL for (int q = 0; q < depth; q++)
+        {
+            vec u = lanes == VL ? FN(load)(b + q * ldb + n) : FN(load_n)(b + q * ldb + n, lanes);
+            FC_UNROLL for (int i = 0; i < m; i++) v[i] += s[i][q] * u;
+        }
+        FC_UNROLL for (int i = 0; i < m; i++)
+        {
+            if (lanes == VL)
+                FN(store)(c + i * ldc + n, v[i]);
+            else
+                FN(store_n)(c + i * ldc + n, v[i], lanes);
+        }
+    }
+}
+
+#define FC_ADD_ROWS(M)                                                                                                     \
+    case M:                                                                                                                \
+        for (; q + FC_MATMUL_CHUNK_IN_PLACE <= depth; q += FC_MATMUL_CHUNK_IN_PLACE)                                       \
+            FN(add_rows_tile)(M, FC_MATMUL_CHUNK_IN_PLACE, a + q * term, row, term, b + q * ldb, ldb, width, c, ldc);      \
+        for (; q < depth; q++)                                                                                             \
+            FN(add_rows_tile)(M, 1, a + q * term, row, term, b + q * ldb, ldb, width, c, ldc);                             \
+        break;
+
+static __attribute__((noinline)) void FN(add_rows)(int64_t m, int64_t depth, const real *a, ptrdiff_t row, ptrdiff_t term,
+                                                   const real *b, ptrdiff_t ldb, int64_t width, real *c, ptrdiff_t ldc)
+{
+    int64_t q = 0;
+    switch (m) {
+        FC_ADD_ROWS(1) FC_ADD_ROWS(2) FC_ADD_ROWS(3)
+    }
+}
 
 /* One chunk of the sum for `width` columns from `first`: c += a b. b is packed before, or read where it is. */
 static void FN(matmul_chunk)(const FN(matmul_task) *t, const fc_array *a, const fc_array *b, const fc_array *c, int64_t q,
@@ -110,6 +186,12 @@ static void FN(matmul_tiles)(const FN(matmul_state) *s, const FN(matmul_task) *t
                              const fc_array *c)
 {
     int in_place = b->stride[1] == 1 && t->rows <= FC_ROWS_MAX;
+    if (in_place && t->rows <= FC_MATMUL_FEW_ROWS) {
+        FN(add_rows)(t->rows, t->q1 - t->q0, (const real *)a->data + t->m0 * a->stride[0] + t->q0 * a->stride[1], a->stride[0],
+                     a->stride[1], (const real *)b->data + t->q0 * b->stride[0] + t->n0, b->stride[0], t->columns,
+                     (real *)c->data + t->m0 * c->stride[0] + t->n0, c->stride[0]);
+        return;
+    }
     int64_t chunk = in_place ? fc_min(s->chunk, FC_MATMUL_CHUNK_IN_PLACE) : s->chunk;
     int64_t width = in_place ? t->columns : s->panel * FC_LANES;
     for (int64_t i = 0; i < FC_ROWS_MAX; i++)
@@ -121,39 +203,70 @@ static void FN(matmul_tiles)(const FN(matmul_state) *s, const FN(matmul_task) *t
             FN(matmul_chunk)(t, a, b, c, q, fc_min(chunk, t->q1 - q), n, fc_min(width, t->columns - n), in_place);
 }
 
+/* c = the sum of its parts, for a range of columns. */
+static void FN(matmul_add_parts)(const fc_plan *plan, const fc_call *call, ptrdiff_t task)
+{
+    const fc_problem *p = &plan->problem;
+    const FN(matmul_state) *s = (const void *)plan->state;
+    const fc_array *c = &call->array[3];
+    ptrdiff_t tasks = fc_min(FC_TASKS_WANTED, s->group), n = p->out_channels;
+    int64_t n0 = FN(even_start)(s->group, tasks, task) * FC_LANES, n1 = FN(even_start)(s->group, tasks, task + 1) * FC_LANES;
+    for (int64_t i = 0; i < p->batch; i++)
+        for (int64_t j = n0; j < fc_min(n, n1); j += VL) {
+            const real *from = (const real *)call->workspace + i * n + j;
+            int64_t lanes = fc_min(VL, fc_min(n, n1) - j);
+            vec sum = FN(load_n)(from, lanes);
+            for (int64_t part = 1; part < s->parts; part++)
+                sum += FN(load_n)(from + part * p->batch * n, lanes);
+            FN(store_n)((real *)c->data + i * c->stride[0] + j, sum, lanes);
+        }
+}
+
 static void FN(matmul_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
 {
     const fc_problem *p = &plan->problem;
     const FN(matmul_state) *s = (const void *)plan->state;
-    const fc_array *a = &call->array[0], *b = &call->array[1], *bias = &call->array[2], *c = &call->array[3];
+    const fc_array *a = &call->array[0], *b = &call->array[1], *bias = &call->array[2];
+    if (stage == s->slices) {
+        FN(matmul_add_parts)(plan, call, task);
+        return;
+    }
     FN(matmul_task) t;
+    fc_array c = call->array[3];
+    ptrdiff_t part = task % s->parts;
+    if (s->parts > 1) {
+        c.data = call->workspace + part * p->batch * p->out_channels * (ptrdiff_t)sizeof(real);
+        c.stride[0] = p->out_channels;
+    }
+    task /= s->parts;
     t.n0 = task % s->groups * s->group * FC_LANES;
     t.columns = fc_min(s->group * FC_LANES, p->out_channels - t.n0);
     t.m0 = task / s->groups * s->rows;
     t.rows = fc_min(s->rows, p->batch - t.m0);
-    t.q0 = stage * s->depth;
-    t.q1 = fc_min(p->in_channels, t.q0 + s->depth);
+    int64_t terms = fc_min(s->depth, p->in_channels - stage * s->depth);
+    t.q0 = stage * s->depth + FN(even_start)(terms, s->parts, part);
+    t.q1 = stage * s->depth + FN(even_start)(terms, s->parts, part + 1);
     t.packed = (real *)(scratch + FC_SCRATCH_HEAD);
     t.tile = t.packed + s->chunk * s->panel * FC_LANES;
     t.row_at = (ptrdiff_t *)(t.tile + FC_ROWS_MAX * FC_LANES);
     t.red_at = t.row_at + FC_ROWS_MAX;
     if (stage == 0)
         for (int64_t i = 0; i < t.rows; i++) {
-            real *row = (real *)c->data + (t.m0 + i) * c->stride[0] + t.n0;
-            if (bias->data)
+            real *row = (real *)c.data + (t.m0 + i) * c.stride[0] + t.n0;
+            if (bias->data && part == 0)
                 FN(copy_run)(row, (const real *)bias->data + t.n0 * bias->stride[0], bias->stride[0], t.columns);
             else
                 FN(fill_run)(row, 0, t.columns);
         }
-    if (t.rows > FC_MATMUL_DOT_ROWS || b->stride[0] != 1 || a->stride[1] != 1) {
-        FN(matmul_tiles)(s, &t, a, b, c);
+    if (t.rows > FC_MATMUL_FEW_ROWS || b->stride[0] != 1 || a->stride[1] != 1) {
+        FN(matmul_tiles)(s, &t, a, b, &c);
         return;
     }
     for (int64_t i = 0; i < t.columns; i++)
         t.red_at[i] = i * b->stride[1];
     for (int64_t i = t.m0; i < t.m0 + t.rows; i++)
         FN(dot_taps)((const real *)a->data + i * a->stride[0] + t.q0, (const real *)b->data + t.q0 + t.n0 * b->stride[1], t.red_at,
-                     t.columns, t.q1 - t.q0, (real *)c->data + i * c->stride[0] + t.n0);
+                     t.columns, t.q1 - t.q0, (real *)c.data + i * c.stride[0] + t.n0);
 }
 
 static const fc_algorithm FN(matmul) = {"matmul", FC_ISA_NAME, 1u << FC_MATMUL, FN(matmul_prepare), FN(matmul_tasks),

@@ -226,3 +226,16 @@ def test_bias_gradients_of_many_terms(isa: str) -> None:
         planes = fc.conv1d_backward(plane, plane[:, :1], w[:3, :, None], needs=(False, False, True))[2]
     assert_same(rows, gy.sum(0, dtype=np.float64).astype(np.float32))
     assert_same(planes, plane.sum((0, 2), dtype=np.float64).astype(np.float32))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("outputs", [*WIDTHS, 700, 4097])
+def test_few_rows_by_parts_of_the_sum(outputs: int, dtype: Any, isa: str) -> None:
+    """The input gradient of one to four rows, in one part and in several, along all remainders of columns."""
+    for rows, inputs in ((1, 1), (1, 77), (2, 133), (3, 1000), (4, 64), (1, 1024)):
+        _, w, _, gy = data(rows, inputs, outputs, dtype)
+        want = (gy.astype(np.float64) @ w.astype(np.float64)).astype(dtype)
+        for weight in (w, np.asfortranarray(w)):
+            with isa_limit(isa):
+                assert_same(fc.linear_backward(gy, np.ones((rows, inputs), dtype), weight)[0], want, share=0)
