@@ -161,24 +161,27 @@ static void FN(matmul_chunk)(const FN(matmul_task) *t, const fc_array *a, const 
         FN(matmul_pack)(part + n * b->stride[1], b->stride[0], b->stride[1], depth, columns, fc_round_up(columns, VL),
                         t->packed + (in_place ? 0 : n * depth));
     }
-    for (int64_t i = 0; i < tiles; i++) {
-        int64_t i0 = FN(even_start)(t->rows, tiles, i), m = FN(even_start)(t->rows, tiles, i + 1) - i0;
-        const real *from = (const real *)a->data + (t->m0 + i0) * a->stride[0] + q * a->stride[1];
-        real *to = (real *)c->data + (t->m0 + i0) * c->stride[0] + t->n0 + first;
-        for (int64_t n = 0; n < ragged; n += FC_LANES) {
+    for (int64_t n = 0; n < ragged; n += FC_LANES)
+        for (int64_t i = 0; i < tiles; i++) {
+            int64_t i0 = FN(even_start)(t->rows, tiles, i), m = FN(even_start)(t->rows, tiles, i + 1) - i0;
+            const real *from = (const real *)a->data + (t->m0 + i0) * a->stride[0] + q * a->stride[1];
+            real *to = (real *)c->data + (t->m0 + i0) * c->stride[0] + t->n0 + first;
             int64_t lanes = fc_min(FC_LANES, ragged - n);
             FN(fma_rows)((int)m, (int)(lanes / VL), from, t->row_at, t->red_at, depth,
                          in_place ? part + n : t->packed + n * depth, in_place ? b->stride[0] : lanes,
                          (FN(dest)){to + n, c->stride[0], 1});
         }
-        if (ragged < width) {
+    if (ragged < width)
+        for (int64_t i = 0; i < tiles; i++) {
+            int64_t i0 = FN(even_start)(t->rows, tiles, i), m = FN(even_start)(t->rows, tiles, i + 1) - i0;
+            const real *from = (const real *)a->data + (t->m0 + i0) * a->stride[0] + q * a->stride[1];
+            real *to = (real *)c->data + (t->m0 + i0) * c->stride[0] + t->n0 + first;
             int64_t lanes = fc_round_up(width - ragged, VL);
             FN(fma_rows)((int)m, (int)(lanes / VL), from, t->row_at, t->red_at, depth,
                          t->packed + (in_place ? 0 : ragged * depth), lanes, (FN(dest)){t->tile, lanes, 0});
             for (int64_t j = 0; j < m; j++)
                 FN(put_run)(to + j * c->stride[0] + ragged, 1, t->tile + j * lanes, width - ragged, 0, 1);
         }
-    }
 }
 
 /* c += a b: in place where rows of b are consecutive and few rows of a use them, else by packed panels. */
