@@ -238,7 +238,8 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
 def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Algorithm and reason for a weight gradient."""
     lanes, s = _lanes(dtype), _sizes_of(problem, CONV_WEIGHT_GRAD)
-    if problem.groups > 1 and s.rows <= lanes // 2 and s.reds <= 64 and s.taps <= 4096:
+    narrow = (problem.groups > 1 and s.reds <= 64) or s.reds == 1  # its pixels are read again for each pair of channels
+    if narrow and s.rows <= lanes // 2 and s.taps <= 4096:
         return (
             "depthwise",
             f"groups of {s.rows} channels would leave vectors of {lanes} lanes half empty: dot products along rows",
