@@ -68,6 +68,10 @@ def run_others(dtype: Any, edge: str) -> None:
         fc.linear(place(5, 11), place(width, 11), place(width), out=out)
         fc.linear(place(5, width), place(7, width))
         fc.linear_backward(place(5, width), place(5, 11), place(width, 11))
+        for rows in (1, 2, 3):  # few rows read the matrix in place
+            fc.linear(place(rows, 11), place(width, 11))
+            fc.linear_backward(place(rows, 70), place(rows, width), place(70, width))
+        fc.conv2d_backward(place(2, 5, 1, width), place(2, 1, 1, width), place(5, 1, 1, 1))
         for stride in (1, 2, 3):
             image = place(2, 3, 5, width + 1)
             columns = fc.unfold(image, 2, stride=stride)
