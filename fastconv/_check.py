@@ -267,7 +267,7 @@ def output(
         raise TypeError(f"{op}: out must be a NumPy array, received {type(out).__name__}")
     if out.shape != shape:
         raise ValueError(f"{op}: out must have the shape of the result {shape}, received shape {out.shape}")
-    if out.dtype.newbyteorder("=") != dtype:
+    if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{op}: out must have the dtype of the result, {dtype}, received {out.dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{op}: out must be writeable, received a read-only array")
@@ -276,7 +276,7 @@ def output(
         and out.dtype.isnative
         and out.flags.c_contiguous
         and out.flags.aligned
-        and dtype in (np.float32, np.float64)
+        and dtype.char in "fd"
         and not any(a is not None and np.may_share_memory(out, a) for a in inputs)
     )
     return out if straight else None

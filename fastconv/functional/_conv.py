@@ -190,9 +190,14 @@ def forward(
     weight, frozen = (weight.array, weight) if type(weight) is FrozenWeight else (weight, None)
     options = (stride, padding, dilation, groups, algorithm, output_padding)
     known: _Recipe | None = plan.recall(op, input, weight, bias, options)
-    if known is not None and out is None and known.plan is not None:
+    if known is not None and known.plan is not None:
         try:
-            return known.plan.compute(input, weight, bias, frozen.packed(known.plan, weight) if frozen else None)
+            packed = frozen.packed(known.plan, weight) if frozen else None
+            if out is None:
+                return known.plan.compute(input, weight, bias, packed)
+            if _check.output(op, out, known.shape, input.dtype, (input, weight, bias)) is not None:
+                known.plan.run(input, weight, bias, out, current(), packed)
+                return out  # type: ignore[no-any-return]
         except MemoryError:
             pass  # said below, with the operator's name
     kind, (x, w, b) = _check.data(op, input=input, weight=weight, bias=bias)
