@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 #: Names that ``algorithm=`` takes; "naive" is the reference in NumPy.
-ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "winograd", "naive")
+ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "grouped", "winograd", "naive")
 
 # The operators, in the order of fc_op in fastconv.h.
 (

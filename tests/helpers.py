@@ -293,6 +293,22 @@ CONVS = [
     Conv(1, 1, 3, (8, 11), (3, 3), padding=1, groups=7),
     Conv(2, 1, 2, (10, 9), (2, 2), stride=3, padding=1, groups=16),
     Conv(1, 4, 1, (7, 7), (3, 3), padding=2, dilation=2, groups=4),
+    # groups in the lanes: their number around the vector's width, strips and boxes of several rows, strides with holes
+    *[Conv(2, 1, 1, (7, 7), (5, 5), stride=2, padding=2, groups=w) for w in WIDTHS],
+    *[Conv(1, 3, 4, (5, 6), (3, 3), padding=((2, 0), (0, 1)), groups=w) for w in WIDTHS[::3]],
+    Conv(2, 2, 5, (31, 30), (3, 3), stride=(2, 1), padding=1, groups=18),
+    Conv(1, 2, 1, (23, 45), (2, 1), stride=(3, 2), padding=((0, 1), (1, 0)), groups=17),
+    Conv(1, 1, 2, (90, 3), (3, 3), padding=4, groups=33),
+    Conv(1, 1, 1, (1, 1), (5, 5), padding=2, groups=20),
+    # bands of rows: edges of every width on either side, kernels of 1 to 5 rows, stride 2, padding beyond the kernel
+    *[Conv(2, 1, 1, (5, w), (3, 3), stride=2, padding=((0, 1), (2, 1)), groups=3) for w in WIDTHS],
+    *[Conv(1, 1, 2, (9, w), (5, 5), padding=((2, 1), (3, 4)), groups=4) for w in WIDTHS[::2]],
+    Conv(2, 1, 1, (1, 1), (3, 3), stride=2, padding=1, groups=3),
+    Conv(1, 1, 1, (4, 19), (3, 3), padding=(5, 4), groups=3),
+    Conv(2, 1, 1, (7, 40), (2, 5), stride=2, padding=(0, 3), groups=2),
+    Conv(1, 1, 3, (21, 9), (4, 3), padding=(1, 2), dilation=(1, 2), groups=2),
+    Conv(3, 1, 1, (6, 70), (1, 4), stride=(1, 2), padding="same", groups=2),
+    Conv(1, 1, 3, (50,), (5,), stride=2, padding=((1, 4),), groups=5),
     # many images of small maps
     Conv(37, 9, 18, (7, 7), (3, 3), padding=1),
     Conv(41, 3, 33, (7, 7), (1, 1)),
@@ -318,6 +334,9 @@ LARGE_CONVS = [
     Conv(1, 1, 1, (80, 121), (5, 5), stride=2, padding=2, groups=40),
     Conv(70, 16, 40, (7, 7), (3, 3), padding=1),
     Conv(1, 300, 130, (14, 14), (1, 1)),
+    Conv(2, 10, 7, (40, 52), (3, 3), padding=1, groups=18),
+    Conv(3, 1, 2, (210, 333), (3, 3), padding=1, groups=2),
+    Conv(2, 1, 1, (301, 200), (5, 4), stride=2, padding=(2, 1), groups=3),
 ]
 
 # ---------------------------------------------------------------------------------------------------- strategies

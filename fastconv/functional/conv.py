@@ -49,11 +49,12 @@ padding : int, tuple of ints, tuple of (lo, hi) pairs, "valid" or "same", defaul
     SAME_UPPER rule).
 groups : int, default 1
     Input and output channels are cut into this many groups that do not see each other; C gives depthwise convolution.
-algorithm : {"auto", "direct", "im2col", "depthwise", "winograd", "naive"}, default "auto"
+algorithm : {"auto", "direct", "im2col", "depthwise", "grouped", "winograd", "naive"}, default "auto"
     ``"direct"`` makes no patches, ``"im2col"`` multiplies with patches packed panel by panel, ``"depthwise"`` is for
-    few input channels a group, ``"winograd"`` does 3x3 kernels with stride 1 in a quarter of the multiplications (two
-    axes; its largest error is about 1e-5 of the result's root mean square in float32; a weight gradient falls back to
-    "auto"; never taken unasked in this version), ``"naive"`` is the NumPy reference.
+    few input channels a group, ``"grouped"`` for many groups of few channels, ``"winograd"`` does 3x3 kernels with
+    stride 1 in a quarter of the multiplications (two axes; its largest error is about 1e-5 of the result's root mean
+    square in float32; a weight gradient falls back to "auto"; never taken unasked in this version), ``"naive"`` is the
+    NumPy reference.
     :func:`fastconv.explain` tells what ``"auto"`` takes.
 out : ndarray, optional
     Where to write the result; of the result's shape and dtype.

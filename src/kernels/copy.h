@@ -28,17 +28,10 @@ static inline void FN(fill_run)(real *dst, real value, ptrdiff_t n)
         FN(store_n)(dst + i, v, n - i);
 }
 
-/* VL x VL (or less) transposed in registers: log2(VL) rounds of perfect shuffles. Missing rows and columns of the source
- * read as zero; `cols` rows of `width` elements are written. */
-FC_INLINE void FN(transpose_block)(const real *src, ptrdiff_t lds, int64_t rows, int64_t cols, real *dst, ptrdiff_t ldd,
-                                   int64_t width)
+/* VL vectors transposed in place: log2(VL) rounds of perfect shuffles. */
+FC_INLINE void FN(transpose_registers)(vec *a)
 {
-    vec a[VL], b[VL];
-    if (rows >= VL && cols >= VL) {
-        FC_UNROLL for (int i = 0; i < VL; i++) a[i] = FN(load)(src + i * lds);
-    } else {
-        FC_UNROLL for (int i = 0; i < VL; i++) a[i] = i < rows ? FN(load_n)(src + i * lds, fc_min(cols, VL)) : FN(zero)();
-    }
+    vec b[VL];
     FC_UNROLL for (int s = 1; s < VL; s *= 2)
     {
         FC_UNROLL for (int i = 0; i < VL / 2; i++)
@@ -48,6 +41,20 @@ FC_INLINE void FN(transpose_block)(const real *src, ptrdiff_t lds, int64_t rows,
         }
         FC_UNROLL for (int i = 0; i < VL; i++) a[i] = b[i];
     }
+}
+
+/* VL x VL (or less) transposed. Missing rows and columns of the source read as zero; `cols` rows of `width` elements are
+ * written. */
+FC_INLINE void FN(transpose_block)(const real *src, ptrdiff_t lds, int64_t rows, int64_t cols, real *dst, ptrdiff_t ldd,
+                                   int64_t width)
+{
+    vec a[VL];
+    if (rows >= VL && cols >= VL) {
+        FC_UNROLL for (int i = 0; i < VL; i++) a[i] = FN(load)(src + i * lds);
+    } else {
+        FC_UNROLL for (int i = 0; i < VL; i++) a[i] = i < rows ? FN(load_n)(src + i * lds, fc_min(cols, VL)) : FN(zero)();
+    }
+    FN(transpose_registers)(a);
     if (width >= VL && cols >= VL) {
         FC_UNROLL for (int i = 0; i < VL; i++) FN(store)(dst + i * ldd, a[i]);
     } else {

@@ -32,7 +32,7 @@ import fastconv as fc
 from fastconv import reference
 from fastconv._config import isa_limit
 
-ALGORITHMS = ("direct", "im2col", "depthwise")
+ALGORITHMS = ("direct", "im2col", "depthwise", "grouped")
 EVERY_ALGORITHM = (*ALGORITHMS, "auto", "naive")
 
 
@@ -41,8 +41,8 @@ def operators(conv: Conv, module: Any = fc) -> tuple[Any, Any]:
 
 
 def takes(algorithm: str, conv: Conv) -> bool:
-    """The depthwise algorithm says that it takes groups of at most 64 channels and kernels of at most 4096 taps."""
-    return algorithm != "depthwise" or (max(conv.c, conv.k) <= 64 and np.prod(conv.kernel) <= 4096)
+    """Two algorithms say that they take groups of at most 64 channels and kernels of at most 4096 taps."""
+    return algorithm not in ("depthwise", "grouped") or (max(conv.c, conv.k) <= 64 and np.prod(conv.kernel) <= 4096)
 
 
 @lru_cache(maxsize=400)
@@ -140,12 +140,13 @@ def test_weights_beyond_what_is_packed_at_a_time(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_depthwise_of_large_planes(isa: str) -> None:
+@pytest.mark.parametrize("algorithm", ["depthwise", "grouped"])
+def test_depthwise_of_large_planes(algorithm: str, isa: str) -> None:
     conv = Conv(1, 1, 1, (700, 1301), (5, 5), stride=1, padding=2, groups=2)
     x, w, b, gy, y, gx, gw, _ = expected(conv, np.float32)
     with isa_limit(isa):
-        assert_same(fc.conv2d(x, w, b, **conv.options, algorithm="depthwise"), y)
-        gradients = fc.conv2d_backward(gy, x, w, **conv.options, algorithm="depthwise")
+        assert_same(fc.conv2d(x, w, b, **conv.options, algorithm=algorithm), y)
+        gradients = fc.conv2d_backward(gy, x, w, **conv.options, algorithm=algorithm)
     assert_same(gradients[0], gx)
     assert_same(gradients[1], gw)
 

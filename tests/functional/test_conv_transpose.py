@@ -30,7 +30,7 @@ import fastconv as fc
 from fastconv import reference
 from fastconv._config import isa_limit
 
-ALGORITHMS = ("direct", "im2col", "depthwise")
+ALGORITHMS = ("direct", "im2col", "depthwise", "grouped")
 EVERY_ALGORITHM = (*ALGORITHMS, "auto", "naive")
 
 
@@ -50,7 +50,7 @@ def data_of(conv: Conv, dtype: Any, seed: int = 0) -> tuple[Array, Array, Array,
 
 
 def takes(algorithm: str, conv: Conv) -> bool:
-    return algorithm != "depthwise" or max(conv.c, conv.k) <= 64
+    return algorithm not in ("depthwise", "grouped") or max(conv.c, conv.k) <= 64
 
 
 @lru_cache(maxsize=400)
