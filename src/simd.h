@@ -145,6 +145,45 @@ static inline void FN(store_n)(real *p, vec v, int64_t n)
 #endif
 }
 
+/* Loads of some lanes in place, where the instruction set has them. The lanes lo <= i < hi, for any lo and hi; the others read
+ * as zero, and their memory is not touched. */
+#if defined(__AVX2__) || defined(__AVX512F__)
+#define FC_HAS_MASKS 1
+#if defined(__AVX512F__)
+typedef unsigned FN(mask);
+#else
+typedef __m256i FN(mask);
+#endif
+
+static inline FN(mask) FN(mask_between)(int64_t lo, int64_t hi)
+{
+    lo = lo < 0 ? 0 : lo > VL ? VL : lo;
+    hi = hi < 0 ? 0 : hi > VL ? VL : hi;
+#if defined(__AVX512F__)
+    return ((1u << hi) - 1u) & ~((1u << lo) - 1u);
+#elif FC_REAL_BITS == 32
+    __m256i i = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)lo), i), _mm256_cmpgt_epi32(_mm256_set1_epi32((int)hi), i));
+#else
+    __m256i i = _mm256_setr_epi64x(0, 1, 2, 3);
+    return _mm256_andnot_si256(_mm256_cmpgt_epi64(_mm256_set1_epi64x(lo), i), _mm256_cmpgt_epi64(_mm256_set1_epi64x(hi), i));
+#endif
+}
+
+static inline vec FN(load_mask)(const real *p, FN(mask) m)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)m, p);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_maskz_loadu_pd((__mmask8)m, p);
+#elif FC_REAL_BITS == 32
+    return (vec)_mm256_maskload_ps(p, m);
+#else
+    return (vec)_mm256_maskload_pd(p, m);
+#endif
+}
+#endif
+
 /* m has all bits of a lane set or none: a where set, b elsewhere. */
 static inline vec FN(select)(ivec m, vec a, vec b) { return (vec)(((ivec)a & m) | ((ivec)b & ~m)); }
 static inline ivec FN(iselect)(ivec m, ivec a, ivec b) { return (a & m) | (b & ~m); }

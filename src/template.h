@@ -6,6 +6,9 @@
 #include "kernels/tile.h"
 #include "kernels/copy.h"
 #include "kernels/lanes.h"
+#ifdef FC_HAS_MASKS
+#include "kernels/rows.h"
+#endif
 #include "kernels/patches.h"
 #include "kernels/pool.h"
 #include "kernels/winograd.h"
@@ -13,6 +16,10 @@
 #include "algorithms/conv_common.h"
 #include "algorithms/conv_direct.c"
 #include "algorithms/conv_im2col.c"
+#ifdef FC_HAS_MASKS
+#include "algorithms/conv_bands.c"
+#include "algorithms/weight_grad_bands.c"
+#endif
 #include "algorithms/conv_depthwise.c"
 #include "algorithms/grouped_common.h"
 #include "algorithms/conv_grouped.c"

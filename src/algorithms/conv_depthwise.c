@@ -4,7 +4,9 @@
  * The inputs of a box are copied with their padding into a split panel, in which a row of outputs reads consecutive
  * elements at any stride. There a tap is a constant offset, also from row to row: the whole box is computed as one flat
  * run of vectors, rows with their gaps, and the gaps are dropped when rows are copied out. So a 7x7 map fills its
- * vectors nearly as well as a large one. */
+ * vectors nearly as well as a large one.
+ *
+ * One summed channel, small kernels and strides, which need no panel, are conv_bands.c's. */
 
 #define FC_DEPTHWISE_PANEL ((int64_t)(128 << 10) / (int64_t)sizeof(real))
 #define FC_DEPTHWISE_CHUNK 256
@@ -30,6 +32,12 @@ static const char *FN(depthwise_prepare)(fc_plan *plan)
     const fc_problem *p = &plan->problem;
     FN(depthwise_state) *s = (void *)plan->state;
     fc_corr c = FN(largest_phase)(p);
+#ifdef FC_HAS_MASKS
+    if (FN(bands_fit)(p)) {
+        plan->algorithm = &FN(bands);
+        return FN(bands_prepare)(plan);
+    }
+#endif
     if (c.reds > FC_DEPTHWISE_CHANNELS)
         return "groups of at most 64 summed channels";
     if (c.taps > FC_DEPTHWISE_TAPS)

@@ -5,7 +5,9 @@
  * another, in slices that are stages, each adding to gw.
  *
  * A gap's zero times an infinity or NaN of x is NaN in a tap that never reads it: where a box's sums are not finite, they are
- * taken again row by row, without gaps. */
+ * taken again row by row, without gaps.
+ *
+ * One summed channel, small kernels and strides are weight_grad_bands.c's. */
 
 typedef struct {
     fc_blocks blocks;
@@ -18,6 +20,12 @@ static const char *FN(dwgrad_prepare)(fc_plan *plan)
     const fc_problem *p = &plan->problem;
     FN(dwgrad_state) *s = (void *)plan->state;
     fc_corr c = fc_corr_of(p, 0);
+#ifdef FC_HAS_MASKS
+    if (FN(bands_fit)(p)) {
+        plan->algorithm = &FN(wgrad_bands);
+        return FN(dbands_prepare)(plan);
+    }
+#endif
     if (c.rows > FC_DEPTHWISE_CHANNELS || c.reds > FC_DEPTHWISE_CHANNELS)
         return "groups of at most 64 channels, in and out";
     if (c.taps > FC_DEPTHWISE_TAPS)
