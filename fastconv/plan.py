@@ -126,8 +126,12 @@ def clear() -> None:
 # ---------------------------------------------------------------------------------------------------- choice
 
 
+def _isa_bytes() -> int:
+    return _VECTOR_BYTES[_ISA_NAMES[current_isa()]]
+
+
 def _lanes(dtype: np.dtype[Any]) -> int:
-    return _VECTOR_BYTES[_ISA_NAMES[current_isa()]] // dtype.itemsize
+    return _isa_bytes() // dtype.itemsize
 
 
 class _Sizes(NamedTuple):
@@ -139,6 +143,8 @@ class _Sizes(NamedTuple):
     pixels: int  # result pixels of an image
     row: int  # result pixels of a row
     images: int  # times groups
+    batch: int
+    planes: int  # elements of a group's input and output channels
     reach: int  # elements that a row of the kernel covers beside the first
     dense: bool  # a result row reads consecutive inputs
 
@@ -150,18 +156,20 @@ class _Sizes(NamedTuple):
 def _sizes_of(problem: ConvProblem, op: int) -> _Sizes:
     forward = op != CONV_INPUT_GRAD
     rows, reds = problem.out_channels, problem.in_channels
-    pixels, taps = 1, 1
+    pixels, taps, inputs = 1, 1, 1
     for a in problem.axes:
+        inputs *= a.size
         pixels *= a.out  # the input gradient's phases do as many multiply-adds as the forward pass
         taps *= a.kernel
     last = next((a for a in reversed(problem.axes) if not a.trivial), problem.axes[-1])
     linear = all(a.kernel == a.stride == 1 and a.lo == a.hi == 0 for a in problem.axes)
     row = pixels if linear else last.out
     dense = last.stride == 1 or not forward
+    planes = reds * inputs + rows * pixels
     if not forward:
         rows, reds = reds, rows
     reach = last.dilation * (last.kernel - 1)
-    return _Sizes(rows, reds, taps, pixels, row, problem.batch * problem.groups, reach, dense)
+    return _Sizes(rows, reds, taps, pixels, row, problem.batch * problem.groups, problem.batch, planes, reach, dense)
 
 
 def _direct_cycles(s: _Sizes, lanes: int) -> float:
@@ -180,17 +188,16 @@ def _im2col_cycles(s: _Sizes, lanes: int) -> float:
     return filled / lanes + 2.0 * weights + patch * s.reds * s.taps * s.pixels * s.images
 
 
-def _depthwise_cycles(s: _Sizes, lanes: int) -> float:
-    """Vectors of pixels, with the gaps between padded rows; few result channels leave few sums to overlap."""
+def _depthwise_cycles(problem: ConvProblem, op: int, s: _Sizes, lanes: int) -> float:
+    """Vectors of pixels: bands of rows where they fit, else flat runs with the gaps between padded rows."""
+    bands = _bands_cycles(problem, op, s, lanes)
+    if bands:
+        return bands
     gaps = (s.row + s.reach) / s.row
-    overlap = min(1.0, min(s.rows, 8) * 3 / 8)
-    panel = s.reds * s.pixels * s.images
-    return (
-        s.macs * gaps / lanes / overlap
-        + 2.0 * s.rows * s.reds * s.taps
-        + 0.5 * panel
-        + 0.3 * s.rows * s.pixels * s.images
-    )
+    overlap = min(1.0, min(s.rows, 8) * 3 / 8)  # few result channels leave few sums to overlap
+    lines = (s.reds + s.rows) * s.pixels / s.row
+    copies = 2.0 * s.rows * s.reds * s.taps + (0.5 * s.planes + 300 + 12 * lines) * s.images
+    return s.macs * gaps / lanes / overlap + copies * _products_a_cycle()
 
 
 def _takes_winograd(problem: ConvProblem, dtype: np.dtype[Any]) -> bool:
@@ -217,20 +224,70 @@ def _winograd_cycles(problem: ConvProblem, s: _Sizes, op: int, lanes: int) -> fl
     return problem.groups * (products + weights + inputs + results) + 0.3 * (s.rows + s.reds) * s.pixels * s.images
 
 
+def _bands_cycles(problem: ConvProblem, op: int, s: _Sizes, lanes: int) -> float:
+    """The same for bands of rows, 0 where they do not fit; the last vector of a row is loaded and stored in part."""
+    axes = [a for a in problem.axes if not a.trivial]
+    if _isa_bytes() < 32:  # no masked loads
+        return 0.0
+    if s.reds > 1 or not 1 <= len(axes) <= 2 or any(a.dilation > 1 or a.stride > 2 for a in axes):
+        return 0.0
+    if len(axes) == 2 and (axes[0].kernel > 5 or axes[0].stride != axes[1].stride):
+        return 0.0
+    step = axes[-1].stride
+    forward = op != CONV_INPUT_GRAD
+    if not forward and any(a.kernel < a.stride for a in axes):
+        return 0.0
+    high, wide = (math.prod(a.out if forward else a.size for a in part) for part in (axes[:-1], axes[-1:]))
+    taps = s.taps if forward else s.taps / step ** len(axes)
+    each = (2.3 if step == 2 and forward else 1.0) * (8 + taps)
+    return (high * -(-wide // lanes) * each + 60) * s.rows * s.images
+
+
+def _grouped_cycles(s: _Sizes, lanes: int) -> float:
+    """Vectors of groups, the last ones partly empty; every vector of inputs and results is transposed."""
+    filled = -(-s.images // s.batch // lanes) * s.batch
+    return (1.4 * s.macs / s.images + 7 * s.planes) * filled
+
+
+def _products_a_cycle() -> int:
+    """Of vectors of 64 bytes one, of narrower ones two: beside these, all else takes twice as long."""
+    return 1 if _isa_bytes() == 64 else 2
+
+
+def _short_of_rows(s: _Sizes, lanes: int) -> float:
+    """How much longer groups of few result channels take in "direct", which loads a scalar for one or two products."""
+    if s.rows <= lanes:
+        return 1.2 if _products_a_cycle() == 1 else 2.2
+    return 1.0 if _products_a_cycle() == 1 or s.rows > 4 * lanes else 1.4
+
+
+def _fits_grouped(problem: ConvProblem, s: _Sizes) -> bool:
+    return problem.groups > 1 and max(s.rows, s.reds) <= 64 and s.taps <= 4096
+
+
 def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Algorithm and reason for a forward pass (op CONV) or an input gradient."""
     lanes, s = _lanes(dtype), _sizes_of(problem, op)
     costs = {"direct": _direct_cycles(s, lanes), "im2col": _im2col_cycles(s, lanes)}
-    if _takes_winograd(problem, dtype):
+    if problem.groups > 1:
+        costs["direct"] = _short_of_rows(s, lanes) * costs["direct"] + 1500.0 * s.images
+    strided = op == CONV_INPUT_GRAD and any(a.stride > 1 for a in problem.axes)
+    if _takes_winograd(problem, dtype) and (problem.groups == 1 or min(s.rows, s.reds) > 16):
         costs["winograd"] = _winograd_cycles(problem, s, op, lanes)
     if s.reds <= 64 and s.taps <= 4096:
-        costs["depthwise"] = _depthwise_cycles(s, lanes)
+        costs["depthwise"] = _depthwise_cycles(problem, op, s, lanes)
+    if _fits_grouped(problem, s):
+        costs["grouped"] = _grouped_cycles(s, lanes)
+    if strided and problem.groups > 1:  # their phases are short, and each fills panels of its own
+        slow = ("direct", "im2col", "depthwise") if s.reds > 1 else ("direct", "im2col")
+        costs |= {name: 1.8 * costs[name] for name in slow if name in costs}
     best = min(costs, key=lambda name: costs[name])
     why = {
         "direct": f"{s.rows} result channels fill vectors of {lanes}, no patches to pack",
         "im2col": f"patches cost little beside {s.rows} result channels, pixels fill vectors of {lanes}",
         "depthwise": f"only {s.reds} summed channels a group: pixels in vectors of {lanes}, no patches to pack",
         "winograd": f"36 products for 16 results of a 3x3 kernel instead of 144, tiles in vectors of {lanes}",
+        "grouped": f"{problem.groups} groups of few channels fill vectors of {lanes}: no lane is lost to short rows",
     }
     return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
 
@@ -238,12 +295,24 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
 def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Algorithm and reason for a weight gradient."""
     lanes, s = _lanes(dtype), _sizes_of(problem, CONV_WEIGHT_GRAD)
-    narrow = (problem.groups > 1 and s.reds <= 64) or s.reds == 1  # its pixels are read again for each pair of channels
-    if narrow and s.rows <= lanes // 2 and s.taps <= 4096:
-        return (
-            "depthwise",
-            f"groups of {s.rows} channels would leave vectors of {lanes} lanes half empty: dot products along rows",
-        )
+    few = s.reds <= 64 and s.rows < 2 * lanes if problem.groups > 1 else s.reds == 1 and s.rows <= lanes // 2
+    if few and s.taps <= 4096:
+        sums = 15.0 * s.rows * s.reds * s.taps  # across lanes
+        bands = _bands_cycles(problem, CONV_WEIGHT_GRAD, s, lanes)
+        flat = 2 * s.macs / lanes + (0.5 * s.planes + sums) * s.images
+        costs = {
+            "direct": _short_of_rows(s, lanes) * s.macs / s.rows * -(-s.rows // lanes) + 0.5 * s.planes * s.images,
+            "depthwise": bands + sums * problem.groups if bands else flat,
+        }
+        if _fits_grouped(problem, s):
+            costs["grouped"] = _grouped_cycles(s, lanes)
+        best = min(costs, key=lambda name: costs[name])
+        why = {
+            "direct": f"groups of {s.rows} output channels fill vectors of {lanes} well enough",
+            "depthwise": f"few groups of few channels leave vectors of {lanes} to pixels: dot products along rows",
+            "grouped": f"{problem.groups} groups fill vectors of {lanes}: nothing is summed across lanes",
+        }
+        return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
     if s.taps == 1 and s.dense:
         return "im2col", "one tap: patches are the input itself, in longer runs than a panel's"
     return "direct", "output channels in the lanes, inputs broadcast from a padded panel"
