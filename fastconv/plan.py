@@ -239,8 +239,8 @@ def _bands_cycles(problem: ConvProblem, op: int, s: _Sizes, lanes: int) -> float
         return 0.0
     high, wide = (math.prod(a.out if forward else a.size for a in part) for part in (axes[:-1], axes[-1:]))
     taps = s.taps if forward else s.taps / step ** len(axes)
-    each = (2.3 if step == 2 and forward else 1.0) * (8 + taps)
-    return (high * -(-wide // lanes) * each + 60) * s.rows * s.images
+    each = (2.3 if step == 2 and forward else 1.0) * ((8 if _products_a_cycle() == 1 else 13) + taps)
+    return (high * -(-wide // lanes) * each + 60 * _products_a_cycle()) * s.rows * s.images
 
 
 def _grouped_cycles(s: _Sizes, lanes: int) -> float:
