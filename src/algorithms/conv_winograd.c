@@ -7,28 +7,32 @@
  * that small maps fill them, too; result channels are cut into chunks whose products with a block stay in L2.
  *
  * Blocks of V and chunks of U meet in one of two orders. Where tiles are many, U is a stage of its own and a task makes its
- * block of V in its scratch, for all chunks. Where they are few (one image of 14 px has 16), V is the stage and a task
- * makes its chunk of U: transformed weights, four times as large as the weights, then never leave the cache. A frozen
- * layer keeps U. The sum over channels is cut into runs of FC_WINO_REDS, pairs of stages that add to y in order. */
+ * block of V in its scratch, for all chunks; long sums over channels go on in later pairs of stages, which add to y. Where
+ * tiles are few (one image of 14 px has 16), V is the stage and a task makes its chunk of U, FC_WINO_REDS channels at a
+ * time, for some blocks: transformed weights, four times as large as the weights, then never leave the cache. A frozen layer
+ * keeps U. */
 
 #define FC_WINO_M (FC_TAPS_MAX < VL ? (VL / FC_TAPS_MAX >= 2 ? VL / 2 : VL) : VL) /* rows of a tile of U: VL or half of it */
-#define FC_WINO_CHUNK 32                                       /* result channels of a chunk */
-#define FC_WINO_REDS 128                                       /* summed channels of a stage */
+#define FC_WINO_REDS 128                                       /* summed channels at a time: their V of a frequency stays in L1 */
+#define FC_WINO_CHUNK(weights_first) (weights_first ? 32 : 16) /* result channels of a chunk: their M, or U and M, stay in L2 */
+#define FC_WINO_SPAN 192                                       /* tiles that a chunk of U is made for */
 #define FC_WINO_PIECE 16                                       /* channels of a task of the stage of V, and packed at a time */
 #define FC_WINO_TILES 48                                       /* of a block, where V is large */
 #define FC_WINO_V ((int64_t)(512 << 10) / (int64_t)sizeof(real))  /* elements of a block of V that bound its tiles */
-#define FC_WINO_SHARED ((int64_t)(4 << 20) / (int64_t)sizeof(real)) /* the largest V that is a stage: some of any L3 */
+#define FC_WINO_SHARED ((int64_t)(6 << 20) / (int64_t)sizeof(real)) /* the V of a stage, if one run of channels has not more: some of any L3 */
 
 #define FC_WINO_ROWS (2 * FC_WINO_OUT) /* of scratch: six of inputs and one of zeros; or four of results, and room to put them together */
 
 typedef struct {
     int64_t tiles_h, tiles_w, tiles;  /* of an image, of all images */
     int64_t block, blocks;            /* tiles of a block (whole vectors), blocks */
+    int64_t spans;                    /* tasks that share the blocks, where V is the stage */
     int64_t chunk, chunks;            /* result channels of a chunk (whole vectors), chunks */
-    int64_t reds, red_blocks;
+    int64_t reds, red_blocks;         /* summed channels at a time, and how often */
+    int64_t at_once;                  /* runs of them whose V is a stage */
     int64_t u_f, u_chunk, u;          /* elements of U: of a frequency of a chunk, of a chunk, of a red block */
     int64_t v_f, v_block, v;          /* and of V */
-    int64_t m_f, row;                 /* of a frequency of M; of a row of transformed inputs */
+    int64_t m_f, m_blocks, row;       /* of a frequency of M, blocks of M that a task holds; of a row of transformed inputs */
     int weights_first;                /* U is the stage, V in scratch; or V is the stage, U in scratch */
 } FN(wino_state);
 
@@ -50,24 +54,27 @@ static const char *FN(wino_prepare)(fc_plan *plan)
     s->tiles = p->batch * s->tiles_h * s->tiles_w;
     int64_t rows = fc_round_up(c.rows, VL);
     int64_t vectors = fc_ceil_div(s->tiles, VL);
-    int64_t reds = fc_min(FC_WINO_REDS, fc_max(1, FC_PACKED_BYTES / (int64_t)sizeof(real) / (rows * FC_WINO_F * p->groups)));
+    double per_tile = (double)(p->groups * FC_WINO_F * c.reds), all = per_tile * (double)(vectors * VL);
+    double packed_most = (double)FC_PACKED_BYTES / sizeof(real);
+    s->weights_first = all > FC_WINO_SHARED && (all > packed_most || vectors * VL > rows);
+    int64_t reds = FC_WINO_REDS;
+    if (s->weights_first)
+        reds = (int64_t)fc_max(1, fc_min(reds, FC_PACKED_BYTES / (int64_t)sizeof(real) / (rows * FC_WINO_F * p->groups)));
     s->red_blocks = fc_ceil_div(c.reds, reds);
     s->reds = fc_ceil_div(c.reds, s->red_blocks);
     s->red_blocks = fc_ceil_div(c.reds, s->reds);
 
-    s->weights_first = p->groups * FC_WINO_F * s->reds > FC_WINO_SHARED / (vectors * VL);
     int64_t block = fc_max(1, fc_max(FC_WINO_TILES, fc_min(4 * FC_WINO_TILES, FC_WINO_V / (FC_WINO_F * s->reds))) / VL);
     if (s->weights_first && p->groups * fc_ceil_div(vectors, block) < FC_TASKS_WANTED)
         block = fc_max(1, block * 2 / 3);
     s->blocks = fc_ceil_div(vectors, block);
     s->block = fc_ceil_div(vectors, s->blocks) * VL;
     s->blocks = fc_ceil_div(s->tiles, s->block);
-    int64_t chunk = FC_WINO_CHUNK;
-    if (!s->weights_first && p->groups * s->blocks * fc_ceil_div(c.rows, chunk) < FC_TASKS_WANTED)
-        chunk /= 2;
-    s->chunks = fc_ceil_div(c.rows, chunk);
+    s->chunks = fc_ceil_div(c.rows, FC_WINO_CHUNK(s->weights_first));
     s->chunk = fc_round_up(fc_ceil_div(c.rows, s->chunks), VL);
     s->chunks = fc_ceil_div(c.rows, s->chunk);
+    s->m_blocks = s->weights_first ? 1 : fc_min(s->blocks, fc_max(1, FC_WINO_SPAN / s->block));
+    s->spans = fc_ceil_div(s->blocks, s->m_blocks);
 
     s->u_f = FN(wino_stride)(s->chunk * s->reds);
     s->u_chunk = FC_WINO_F * s->u_f;
@@ -75,15 +82,17 @@ static const char *FN(wino_prepare)(fc_plan *plan)
     s->v_f = FN(wino_stride)(s->reds * s->block);
     s->v_block = FC_WINO_F * s->v_f;
     s->v = s->v_block * s->blocks * p->groups;
+    s->at_once = s->weights_first ? 1 : fc_min(s->red_blocks, fc_max(1, FC_WINO_SHARED / s->v));
+    s->v *= s->at_once;
     s->m_f = FN(wino_stride)(s->chunk * s->block);
     s->row = FN(wino_row)(s->block);
-    plan->stages = 2 * s->red_blocks;
+    plan->stages = 2 * fc_ceil_div(s->red_blocks, s->at_once);
     plan->workspace = (s->weights_first ? s->u : s->v) * (int64_t)sizeof(real);
     plan->workspace_packed = s->weights_first ? 0 : plan->workspace;
     plan->packed = s->u * s->red_blocks * (int64_t)sizeof(real);
     plan->scratch = FC_SCRATCH_HEAD +
-                    ((s->weights_first ? s->v_block : s->u_chunk) + FC_WINO_F * s->m_f + FC_WINO_ROWS * s->row +
-                     FN(aligned)(9 * FC_WINO_PIECE * VL)) *
+                    ((s->weights_first ? s->v_block : s->u_chunk) + FC_WINO_F * s->m_f * s->m_blocks +
+                     FC_WINO_ROWS * s->row + FN(aligned)(9 * FC_WINO_PIECE * VL)) *
                         (int64_t)sizeof(real) +
                     s->reds * (int64_t)sizeof(ptrdiff_t) + s->block * (int64_t)sizeof(FN(tiles));
     return NULL;
@@ -91,20 +100,15 @@ static const char *FN(wino_prepare)(fc_plan *plan)
 
 static ptrdiff_t FN(wino_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stage, ptrdiff_t *grain)
 {
-    const fc_problem *p = &plan->problem;
     const FN(wino_state) *s = (const void *)plan->state;
+    ptrdiff_t groups = plan->problem.groups;
     *grain = 1;
-    if (stage % 2 == 0) {
-        if (mode == FC_PACK || (s->weights_first && mode == FC_RUN))
-            return p->groups * s->chunks;
-        return s->weights_first ? 0 : p->groups * s->blocks * fc_ceil_div(s->reds, FC_WINO_PIECE);
-    }
-    if (mode == FC_PACK)
-        return 0;
-    if (s->weights_first)
-        return p->groups * s->blocks;
-    *grain = fc_max(1, fc_min(s->blocks, p->groups * s->chunks * s->blocks / FC_TASKS_WANTED)); /* they share a chunk of U */
-    return p->groups * s->chunks * s->blocks;
+    if (stage % 2)
+        return mode == FC_PACK ? 0 : groups * (s->weights_first ? s->blocks : s->chunks * s->spans);
+    int64_t runs = fc_min(s->at_once, s->red_blocks - stage / 2 * s->at_once);
+    if (mode == FC_PACK || s->weights_first)
+        return mode == FC_RUN_PACKED ? 0 : groups * s->chunks * runs;
+    return groups * s->blocks * runs * fc_ceil_div(s->reds, FC_WINO_PIECE);
 }
 
 /* What the steps of a task share: the run of summed channels and the thread's scratch. */
@@ -167,11 +171,13 @@ static void FN(wino_make_v)(const FN(wino_job) *job, int64_t g, int64_t block, i
         }
 }
 
-/* M[f] = U[f] V[f] for `rows` result channels and so many vectors of tiles: [f][k][tile]. */
-static void FN(wino_products)(const FN(wino_job) *job, const real *u, const real *v, int64_t rows, int64_t vectors)
+/* M[f] = or += U[f] V[f] for a chunk of result channels and a block of tiles: [f][k][tile]. */
+static void FN(wino_products)(const FN(wino_job) *job, const real *u, const real *v, int64_t chunk, int64_t block, int add,
+                              real *m)
 {
     const FN(wino_state) *s = job->s;
-    real *m = job->m;
+    int64_t rows = fc_min(s->chunk, job->c.rows - chunk * s->chunk);
+    int64_t vectors = fc_ceil_div(fc_min(s->block, s->tiles - block * s->block), VL);
     int64_t parts = fc_ceil_div(vectors, FC_TAPS_NV);
     /* A frozen layer's U comes from far away, in runs of a few pages: the next frequency's is asked for meanwhile. */
     int64_t far = job->call->mode == FC_RUN_PACKED ? FC_WINO_M * job->reds : 0;
@@ -182,7 +188,7 @@ static void FN(wino_products)(const FN(wino_job) *job, const real *u, const real
             for (int64_t i = 0; i < parts; i++) {
                 int64_t t0 = FN(even_start)(vectors, parts, i), t1 = FN(even_start)(vectors, parts, i + 1);
                 FN(fma_taps)(FC_WINO_M, (int)(t1 - t0), u + k * job->reds, job->red_at, job->reds, v + t0 * VL,
-                             (FN(dest)){m + k * s->block + t0 * VL, s->block, 0});
+                             (FN(dest)){m + k * s->block + t0 * VL, s->block, add});
             }
         }
 }
@@ -218,14 +224,14 @@ static inline void FN(wino_put)(FN(wino_writer) *out, real *to, const real *row,
 }
 
 /* y of a chunk of result channels in a block of tiles, from M. */
-static void FN(wino_output)(const FN(wino_job) *job, int64_t g, int64_t chunk, int64_t block)
+static void FN(wino_output)(const FN(wino_job) *job, int64_t g, int64_t chunk, int64_t block, int add, const real *m)
 {
     const FN(wino_state) *s = job->s;
     const fc_corr *c = &job->c;
     const fc_array *y = &job->call->array[3], *b = &job->call->array[2];
     int64_t n = fc_min(s->block, s->tiles - block * s->block), k0 = chunk * s->chunk, rows = fc_min(s->chunk, c->rows - k0);
     int64_t pieces = FN(wino_pieces)(block * s->block, n, s->tiles_h, s->tiles_w, job->pieces);
-    FN(wino_writer) out = {.held = job->rows + FC_WINO_OUT * s->row, .step = y->stride[4], .add = job->red_block > 0};
+    FN(wino_writer) out = {.held = job->rows + FC_WINO_OUT * s->row, .step = y->stride[4], .add = add};
     for (FN(tiles) *piece = job->pieces; piece < job->pieces + pieces; piece++) {
         int64_t h0 = piece->row * FC_WINO_OUT, w0 = piece->column * FC_WINO_OUT;
         piece->height = fc_min(FC_WINO_OUT, c->axis[1].count - h0);
@@ -235,8 +241,8 @@ static void FN(wino_output)(const FN(wino_job) *job, int64_t g, int64_t chunk, i
     for (int64_t k = 0; k < rows; k++) {
         int64_t channel = g * c->rows + k0 + k;
         real *plane = out.to = (real *)y->data + channel * y->stride[1];
-        out.bias = b->data && !out.add ? ((const real *)b->data)[channel * b->stride[0]] : 0;
-        FN(wino_results)(job->m + k * s->block, s->m_f, n, job->rows, s->row);
+        out.bias = b->data && !add ? ((const real *)b->data)[channel * b->stride[0]] : 0;
+        FN(wino_results)(m + k * s->block, s->m_f, n, job->rows, s->row);
         for (const FN(tiles) *piece = job->pieces; piece < job->pieces + pieces; piece++) {
             real *to = plane + piece->to;
             const real *row = job->rows + piece->at * FC_WINO_OUT;
@@ -247,56 +253,80 @@ static void FN(wino_output)(const FN(wino_job) *job, int64_t g, int64_t chunk, i
     }
 }
 
-static void FN(wino_meet)(const FN(wino_job) *job, int64_t g, int64_t chunk, int64_t block, const real *u, const real *v)
+static void FN(wino_reds)(FN(wino_job) *job, int64_t red_block)
+{
+    job->red_block = red_block;
+    job->r0 = red_block * job->s->reds;
+    job->reds = fc_min(job->s->reds, job->c.reds - job->r0);
+}
+
+/* U is there: a block of V, made here, meets all chunks. */
+static void FN(wino_for_block)(const FN(wino_job) *job, int64_t g, int64_t block, const real *u)
 {
     const FN(wino_state) *s = job->s;
-    FN(wino_products)(job, u, v, fc_min(s->chunk, job->c.rows - chunk * s->chunk),
-                      fc_ceil_div(fc_min(s->block, s->tiles - block * s->block), VL));
-    FN(wino_output)(job, g, chunk, block);
+    int add = job->red_block > 0;
+    FN(wino_make_v)(job, g, block, 0, job->reds, job->own);
+    for (int64_t chunk = 0; chunk < s->chunks; chunk++) {
+        FN(wino_products)(job, u + (g * s->chunks + chunk) * s->u_chunk, job->own, chunk, block, 0, job->m);
+        FN(wino_output)(job, g, chunk, block, add, job->m);
+    }
+}
+
+/* V is there: a chunk of U, made here or packed, meets some blocks. */
+static void FN(wino_for_chunk)(FN(wino_job) *job, int64_t g, int64_t chunk, int64_t span, int64_t r0, const real *v)
+{
+    const FN(wino_state) *s = job->s;
+    int64_t b0 = FN(even_start)(s->blocks, s->spans, span), b1 = FN(even_start)(s->blocks, s->spans, span + 1);
+    int64_t m_block = FC_WINO_F * s->m_f;
+    for (int64_t r = r0; r < fc_min(s->red_blocks, r0 + s->at_once); r++) {
+        FN(wino_reds)(job, r);
+        const real *u = (real *)job->call->packed + r * s->u + (g * s->chunks + chunk) * s->u_chunk;
+        if (job->call->mode == FC_RUN)
+            FN(wino_make_u)(job, g, chunk, job->own);
+        for (int64_t b = b0; b < b1; b++)
+            FN(wino_products)(job, job->call->mode == FC_RUN ? job->own : u, v + ((g * s->blocks + b) * s->at_once + r - r0) * s->v_block,
+                              chunk, b, r > r0, job->m + (b - b0) * m_block);
+    }
+    for (int64_t b = b0; b < b1; b++)
+        FN(wino_output)(job, g, chunk, b, r0 > 0, job->m + (b - b0) * m_block);
 }
 
 static void FN(wino_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
 {
     const FN(wino_state) *s = (const void *)plan->state;
-    FN(wino_job) job = {.s = s, .p = &plan->problem, .c = fc_corr_of(&plan->problem, 0), .call = call, .red_block = stage / 2};
-    job.r0 = job.red_block * s->reds;
-    job.reds = fc_min(s->reds, job.c.reds - job.r0);
+    FN(wino_job) job = {.s = s, .p = &plan->problem, .c = fc_corr_of(&plan->problem, 0), .call = call};
     job.own = (real *)(scratch + FC_SCRATCH_HEAD);
     job.m = job.own + (s->weights_first ? s->v_block : s->u_chunk);
-    job.rows = job.m + FC_WINO_F * s->m_f;
+    job.rows = job.m + FC_WINO_F * s->m_f * s->m_blocks;
     job.turned = job.rows + FC_WINO_ROWS * s->row;
     job.red_at = (ptrdiff_t *)(job.turned + FN(aligned)(9 * FC_WINO_PIECE * VL));
     job.pieces = (FN(tiles) *)(job.red_at + s->reds);
     real *workspace = (real *)call->workspace;
-    real *u = call->mode == FC_RUN ? workspace : (real *)call->packed + job.red_block * s->u;
-
-    if (stage % 2 == 0 && (call->mode == FC_PACK || s->weights_first)) {
-        FN(wino_make_u)(&job, task / s->chunks, task % s->chunks, u + task * s->u_chunk);
-        return;
-    }
-    if (stage % 2 == 0) {
-        int64_t pieces = fc_ceil_div(s->reds, FC_WINO_PIECE), r = task % pieces * FC_WINO_PIECE, unit = task / pieces;
-        FN(wino_make_v)(&job, unit / s->blocks, unit % s->blocks, r, fc_min(FC_WINO_PIECE, job.reds - r),
-                        workspace + unit * s->v_block);
-        return;
-    }
-    for (int64_t i = 0; i < job.reds; i++)
+    for (int64_t i = 0; i < s->reds; i++)
         job.red_at[i] = i * s->block;
+
+    int64_t r0 = stage / 2 * s->at_once;
     if (s->weights_first) {
-        int64_t g = task / s->blocks, block = task % s->blocks;
-        FN(wino_make_v)(&job, g, block, 0, job.reds, job.own);
-        for (int64_t chunk = 0; chunk < s->chunks; chunk++)
-            FN(wino_meet)(&job, g, chunk, block, u + (g * s->chunks + chunk) * s->u_chunk, job.own);
-        return;
+        FN(wino_reds)(&job, r0);
+        real *u = call->mode == FC_RUN ? workspace : (real *)call->packed + r0 * s->u;
+        if (stage % 2)
+            FN(wino_for_block)(&job, task / s->blocks, task % s->blocks, u);
+        else
+            FN(wino_make_u)(&job, task / s->chunks, task % s->chunks, u + task * s->u_chunk);
+    } else if (stage % 2) {
+        FN(wino_for_chunk)(&job, task / s->spans / s->chunks, task / s->spans % s->chunks, task % s->spans, r0, workspace);
+    } else if (call->mode == FC_PACK) {
+        int64_t units = plan->problem.groups * s->chunks, unit = task % units, r = r0 + task / units;
+        FN(wino_reds)(&job, r);
+        FN(wino_make_u)(&job, unit / s->chunks, unit % s->chunks, (real *)call->packed + r * s->u + unit * s->u_chunk);
+    } else {
+        int64_t runs = fc_min(s->at_once, s->red_blocks - r0), pieces = fc_ceil_div(s->reds, FC_WINO_PIECE);
+        int64_t piece = task % pieces * FC_WINO_PIECE, r = task / pieces % runs, unit = task / pieces / runs;
+        FN(wino_reds)(&job, r0 + r);
+        if (piece < job.reds)
+            FN(wino_make_v)(&job, unit / s->blocks, unit % s->blocks, piece, fc_min(FC_WINO_PIECE, job.reds - piece),
+                            workspace + (unit * s->at_once + r) * s->v_block);
     }
-    int64_t unit = task / s->blocks, g = unit / s->chunks, chunk = unit % s->chunks, block = task % s->blocks;
-    int64_t *made = (int64_t *)scratch;
-    u = call->mode == FC_RUN ? job.own : u + unit * s->u_chunk;
-    if (call->mode == FC_RUN && *made != unit + 1) {
-        *made = unit + 1;
-        FN(wino_make_u)(&job, g, chunk, job.own);
-    }
-    FN(wino_meet)(&job, g, chunk, block, u, workspace + (g * s->blocks + block) * s->v_block);
 }
 
 static const fc_algorithm FN(winograd) = {"winograd", FC_ISA_NAME, 1u << FC_CONV | 1u << FC_CONV_INPUT_GRAD, FN(wino_prepare),
