@@ -217,7 +217,7 @@ def _winograd_cycles(problem: ConvProblem, s: _Sizes, op: int, lanes: int) -> fl
     tall, wide = (-(-(a.out if op == CONV else a.size) // 4) for a in kept)
     tile_rows = problem.batch * tall
     vectors = -(-tile_rows * wide // lanes)
-    products = 36 * s.rows * s.reds * vectors
+    products = 36 * s.rows * (s.reds + 6) * vectors + 5000  # a tile's sums are short, a group's blocks small
     weights = 200 / lanes * s.rows * s.reds
     inputs = 250 * s.reds * tile_rows * -(-wide // lanes)
     results = s.rows * -(-s.reds // 128) * (200 * vectors + 60 * tile_rows)
