@@ -14,6 +14,7 @@
 #include "kernels/winograd.h"
 
 #include "algorithms/conv_common.h"
+#include "algorithms/conv_phases.c"
 #include "algorithms/conv_direct.c"
 #include "algorithms/conv_im2col.c"
 #ifdef FC_HAS_MASKS

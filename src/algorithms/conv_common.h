@@ -3,11 +3,46 @@
 #define FC_TASK_WORK (FC_VECTOR_BYTES > 16 ? 1 << 28 : 1 << 26) /* multiply-adds: well under 20 ms */
 #define FC_PACKED_BYTES (INT64_C(64) << 20)                      /* packed weights held at a time */
 #define FC_TASKS_WANTED 16                                       /* enough for a desktop's cores to share evenly */
+#define FC_LANES (FC_ROWS_NV * VL)                               /* result channels of a block of fma_rows */
+#define FC_DIRECT_CHUNK 144                                      /* terms of a chunk of fma_rows: weights fit in L1 */
+#define FC_DIRECT_FUSED 2 /* boxes for which packing the weights again costs less than writing them to memory once */
 
 static inline int64_t FN(aligned)(int64_t elements) { return fc_round_up(elements, FC_ALIGN / (int64_t)sizeof(real)); }
 
 /* Part i of n when `total` is cut as evenly as can be. */
 static inline int64_t FN(even_start)(int64_t total, int64_t n, int64_t i) { return i * (total / n) + fc_min(i, total % n); }
+
+/* Asks for the share i of n of a run. */
+static inline void FN(fetch)(const real *p, int64_t elements, int64_t i, int64_t n)
+{
+    const int64_t line = FC_ALIGN / (int64_t)sizeof(real), lines = fc_ceil_div(elements, line) + 1;
+    for (int64_t k = FN(even_start)(lines, n, i); k < FN(even_start)(lines, n, i + 1); k++)
+        __builtin_prefetch(p + k * line, 0, 3);
+}
+
+/* Asks for the share i of n of the next chunk's weights: rows are far apart in the array, where nothing foresees them. */
+static inline void FN(fetch_weights)(const fc_weight_strides *ws, const real *w, int64_t reds, int64_t taps, int64_t rows,
+                                    int64_t i, int64_t n)
+{
+    ptrdiff_t outer = ws->red < ws->row ? ws->row : ws->red;
+    int64_t lines = ws->red < ws->row ? rows : reds, span = ws->red < ws->row ? reds * taps : rows * ws->row;
+    for (int64_t k = FN(even_start)(lines, n, i); k < FN(even_start)(lines, n, i + 1); k++)
+        for (int64_t at = 0; at < span; at += FC_ALIGN / (int64_t)sizeof(real))
+            __builtin_prefetch(w + k * outer + at, 0, 3);
+}
+
+/* The kernels of some result channels for one summed channel: dst[t][lane]. Few taps would leave most of a transpose unused. */
+static void FN(pack_kernel)(const real *w, ptrdiff_t row, int64_t rows, int64_t taps, real *dst, ptrdiff_t ldd, int64_t lanes)
+{
+    if (taps > 4) {
+        FN(transpose)(w, row, rows, taps, dst, ldd, lanes);
+        return;
+    }
+    for (int64_t t = 0; t < taps; t++) {
+        FN(copy_run)(dst + t * ldd, w + t, row, rows);
+        FN(fill_run)(dst + t * ldd + rows, 0, lanes - rows);
+    }
+}
 
 /* Where a box's results go: y plus the strides of one result channel and of a step along each axis of the box. */
 typedef struct {

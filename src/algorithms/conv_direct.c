@@ -3,38 +3,82 @@
  *   y[k][j] = sum_(c,t) w[k][c][t] * x[c][j + t]
  *
  * A task takes a box of output pixels and some blocks of result channels (a block fills FC_ROWS_NV vectors). The box's
- * inputs are copied once, with their padding, into a panel [n][c][h][w]; from there fma_rows broadcasts pixel by
- * pixel, so stride and dilation are only offsets. Weights are packed [block][c][t][lane] by a stage of their own. Sums are
+ * inputs are copied with their padding into a panel [n][c][h][w]; from there fma_rows broadcasts pixel by pixel, so
+ * stride and dilation are only offsets. Weights are packed [block][c][t][lane]: by a stage of their own, or, where only a
+ * box or two use them, chunk by chunk just before their use, so that they are read once and never written back. Sums are
  * cut into chunks of whole channels, about FC_DIRECT_CHUNK terms, added in order: the error stays that of short
  * sums and the chunk's weights stay in L1. The finished block [pixel][lane] is transposed in registers on its way out.
  *
+ * A box of few pixels reads all weights for little. So where small maps have too many channels for a panel in L2,
+ * boxes are made large all the same: where no padding is read, the input stays where it lies; else its panels are filled
+ * by the stage before, once for all tasks, and come from L3.
+ *
+ * Input gradients with a stride go to conv_phases.c, but for unusual ones.
+ *
  * Reductions too long for one task (or for FC_PACKED_BYTES of packed weights) go on in later stages: a pair of stages,
- * pack and compute, for each block of summed channels. */
+ * prepare and compute, for each block of summed channels. */
 
-#define FC_DIRECT_CHUNK 144
 #define FC_DIRECT_PIXELS 512
 #define FC_DIRECT_LEAST 64 /* pixels of a box, where the image has them */
+#define FC_DIRECT_ENOUGH 192 /* pixels for which reading a block's weights from L3 costs little */
 #define FC_DIRECT_PANEL ((int64_t)(384 << 10) / (int64_t)sizeof(real)) /* elements: a third of a 1 MB L2 */
+#define FC_DIRECT_SHARED ((int64_t)(16 << 20) / (int64_t)sizeof(real)) /* all panels filled beforehand */
+#define FC_DIRECT_PLANE ((int64_t)(4 << 10) / (int64_t)sizeof(real)) /* of one channel read in place: a page */
 
 typedef struct {
+    int by_phases;
     fc_blocks blocks;
     int64_t phases, boxes, row_blocks, splits; /* a task: one box, 1/splits of the row blocks */
     int64_t rows_padded;
     int64_t reds, red_blocks;      /* summed channels at a time */
     int64_t phase_weights;         /* elements of packed weights of a phase and group, one red block */
     int64_t packed;                /* elements of one red block */
-    int64_t panel, buffer;         /* elements of scratch */
+    int64_t panel, buffer, chunk;  /* elements of scratch; with `shared`, of a panel in the workspace */
     int64_t table;                 /* entries of the tap table */
     int has_fill;
+    int in_place, shared, fused;   /* inputs are read where they lie; panels are filled, weights packed by another stage or task */
 } FN(direct_state);
 
-#define FC_LANES (FC_ROWS_NV * VL)
+/* Whether the input can be read where it lies: all of it is used, no output reads padding, and channels are less than pages
+ * apart, so that the prefetchers follow. */
+static int FN(direct_in_place)(const fc_corr *c)
+{
+    for (int d = 0; d < FC_DIMS; d++) {
+        const fc_corr_axis *a = &c->axis[d];
+        if ((a->xstep > 1 && a->count > 1) || a->off < 0 || (a->count - 1) * a->xstep + a->off + (a->taps - 1) * a->offstep >= c->in[d])
+            return 0;
+    }
+    return c->in[0] * c->in[1] * c->in[2] <= FC_DIRECT_PLANE;
+}
+
+/* Boxes of pixels, and where their inputs come from. */
+static void FN(direct_blocks)(FN(direct_state) *s, const fc_problem *p, const fc_corr *c, int64_t budget)
+{
+    s->in_place = 1;
+    for (int64_t e = 0; e < s->phases && s->in_place; e++) {
+        fc_corr phase = fc_corr_of(p, e);
+        s->in_place = FN(direct_in_place)(&phase);
+    }
+    s->blocks = fc_choose_blocks(c, p->batch, s->reds, budget, FC_DIRECT_PIXELS, 0);
+    if (s->in_place || s->blocks.n * s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2] < FC_DIRECT_ENOUGH) {
+        fc_blocks large = fc_choose_blocks(c, p->batch, 1, FC_DIRECT_PANEL, FC_DIRECT_PIXELS, 0);
+        double all = (double)(p->groups * s->phases * fc_blocks_count(&large) * large.n * s->reds) *
+                     (double)fc_panel_elements(c, large.j, 0);
+        s->shared = !s->in_place && all <= (double)FC_DIRECT_SHARED;
+        if (s->in_place || s->shared)
+            s->blocks = large;
+    }
+    s->boxes = fc_blocks_count(&s->blocks);
+}
 
 static const char *FN(direct_prepare)(fc_plan *plan)
 {
     const fc_problem *p = &plan->problem;
     FN(direct_state) *s = (void *)plan->state;
     fc_corr c = FN(largest_phase)(p);
+    if (FN(phases_prepare)(plan))
+        return NULL;
+    s->by_phases = 0;
     if (fc_panel_channels(&c, 0) < 1)
         return FC_TOO_FAR;
     s->phases = fc_corr_phases(p);
@@ -55,39 +99,52 @@ static const char *FN(direct_prepare)(fc_plan *plan)
     s->phase_weights = FN(aligned)(s->rows_padded * s->reds * c.taps);
     s->packed = s->phase_weights * s->phases * p->groups;
 
-    s->blocks = fc_choose_blocks(&c, p->batch, s->reds, fc_max(FC_DIRECT_PANEL, fc_min(FC_PANEL_MOST, s->reds * fc_panel_elements(&c, least, 0))),
-                                 FC_DIRECT_PIXELS, 0);
-    s->boxes = fc_blocks_count(&s->blocks);
+    FN(direct_blocks)(s, p, &c, fc_max(FC_DIRECT_PANEL, fc_min(FC_PANEL_MOST, s->reds * fc_panel_elements(&c, least, 0))));
     int64_t pixels = s->blocks.n * s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2];
     double work = (double)pixels * (double)c.rows * (double)s->reds * (double)c.taps;
     int64_t units = p->groups * s->phases * s->boxes;
     int64_t for_time = (int64_t)(work / FC_TASK_WORK) + 1;
     s->splits = fc_min(s->row_blocks, fc_max(for_time, fc_ceil_div(FC_TASKS_WANTED, units)));
 
-    s->panel = FN(aligned)(s->blocks.n * s->reds * fc_panel_elements(&c, s->blocks.j, 0));
+    s->fused = s->boxes <= FC_DIRECT_FUSED && c.taps <= 2 * FC_DIRECT_CHUNK;
+    s->chunk = s->fused ? fc_max(FC_DIRECT_CHUNK, c.taps) * FC_LANES : 0;
+    s->panel = s->in_place ? 0 : FN(aligned)(s->blocks.n * s->reds * fc_panel_elements(&c, s->blocks.j, 0));
     s->buffer = FN(aligned)(pixels * FC_LANES);
     s->table = fc_max(FC_DIRECT_CHUNK, c.taps);
     plan->stages = s->has_fill + 2 * s->red_blocks;
-    plan->workspace = s->packed * (int64_t)sizeof(real);
+    plan->workspace_packed = (s->shared ? units * s->panel : 0) * (int64_t)sizeof(real);
+    plan->workspace = (s->fused ? 0 : s->packed) * (int64_t)sizeof(real) + plan->workspace_packed;
     plan->packed = s->packed * s->red_blocks * (int64_t)sizeof(real);
-    plan->scratch = FC_SCRATCH_HEAD + (s->panel + 2 * s->buffer) * (int64_t)sizeof(real) +
+    plan->scratch = FC_SCRATCH_HEAD +
+                    ((s->shared ? 0 : s->panel) + 2 * s->buffer + s->chunk) * (int64_t)sizeof(real) +
                     (pixels + s->table) * (int64_t)sizeof(ptrdiff_t);
     return NULL;
+}
+
+/* Tasks of a stage before a computing one: weights to pack, then panels to fill, in portions of FC_DIRECT_PORTION channels. */
+#define FC_DIRECT_PORTION 32
+static int64_t FN(direct_packs)(const fc_problem *p, const FN(direct_state) *s, fc_mode mode)
+{
+    return mode == FC_RUN_PACKED || (mode == FC_RUN && s->fused) ? 0 : p->groups * s->phases * s->row_blocks;
 }
 
 static ptrdiff_t FN(direct_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stage, ptrdiff_t *grain)
 {
     const fc_problem *p = &plan->problem;
     const FN(direct_state) *s = (const void *)plan->state;
+    if (s->by_phases)
+        return FN(phases_tasks)(plan, mode, stage, grain);
     *grain = 1;
     if (s->has_fill && stage-- == 0) {
         *grain = 8;
         return mode == FC_PACK ? 0 : p->batch * p->groups * (p->op == FC_CONV ? p->out_channels : p->in_channels);
     }
+    int64_t units = p->groups * s->phases * s->boxes;
     if (stage % 2 == 0)
-        return mode == FC_RUN_PACKED ? 0 : p->groups * s->phases * s->row_blocks;
-    *grain = s->splits <= 4 ? s->splits : 1; /* the splits of a box share its panel */
-    return mode == FC_PACK ? 0 : p->groups * s->phases * s->boxes * s->splits;
+        return FN(direct_packs)(p, s, mode) +
+               (s->shared && mode != FC_PACK ? units * fc_ceil_div(s->reds, FC_DIRECT_PORTION) : 0);
+    *grain = s->splits <= 4 && !s->in_place && !s->shared ? s->splits : 1; /* the splits of a box share its panel */
+    return mode == FC_PACK ? 0 : units * s->splits;
 }
 
 /* Packs one block of result channels: dst[c][t][lane]. */
@@ -116,9 +173,9 @@ static void FN(direct_pack)(const fc_corr *c, const fc_weight_strides *ws, const
             FN(transpose)(first, ws->row, rows, reds, dst, lanes, lanes);
         } else {
             for (int64_t r = 0; r < reds; r++)
-                FN(transpose)(first + r * ws->red, ws->row, rows, taps,
-                              along > 0 ? dst + r * taps * lanes : dst + ((r + 1) * taps - 1) * lanes,
-                              along > 0 ? lanes : -lanes, lanes);
+                FN(pack_kernel)(first + r * ws->red, ws->row, rows, taps,
+                                along > 0 ? dst + r * taps * lanes : dst + ((r + 1) * taps - 1) * lanes,
+                                along > 0 ? lanes : -lanes, lanes);
         }
         return;
     }
@@ -133,8 +190,19 @@ static void FN(direct_pack)(const fc_corr *c, const fc_weight_strides *ws, const
     }
 }
 
+/* Pixels of a box that follow one another in y: a row, and all rows of whole rows. */
+static int64_t FN(direct_run_of)(const fc_box *box, const FN(result) *r)
+{
+    int64_t run = box->j[2], d = FC_DIMS - 2;
+    while (d >= 0 && r->step[2] == 1 && (box->j[d] == 1 || r->step[d] == run)) {
+        run *= box->j[d];
+        d--;
+    }
+    return d < 0 && r->image == run ? box->pixels : run;
+}
+
 /* Results of a block, [pixel][lane] in `buf`, into y. Bias is added by the first red block, later ones add their sums. */
-static void FN(direct_store)(const fc_corr *c, const fc_box *box, const FN(result) *r, const real *bias,
+static void FN(direct_store)(const fc_box *box, const FN(result) *r, const real *bias,
                              ptrdiff_t bias_stride, real *buf, real *turned, int64_t lanes, int64_t rows, int add)
 {
     int64_t pixels = box->pixels;
@@ -148,14 +216,7 @@ static void FN(direct_store)(const fc_corr *c, const fc_box *box, const FN(resul
                 FN(store)(buf + i * lanes + v, FN(load)(buf + i * lanes + v) + bv);
         }
     }
-    /* Pixels that follow one another in y: a row, and all rows of whole rows. */
-    int64_t run = box->j[2], d = FC_DIMS - 2;
-    while (d >= 0 && r->step[2] == 1 && r->step[d] == run) {
-        run *= box->j[d];
-        d--;
-    }
-    if (d < 0 && r->image == run)
-        run = pixels;
+    int64_t run = FN(direct_run_of)(box, r);
     if (r->step[2] == 1 && !add) {
         int64_t at[FC_DIMS + 1] = {0};
         for (int64_t i = 0; i < pixels; i += run) {
@@ -177,82 +238,171 @@ static void FN(direct_store)(const fc_corr *c, const fc_box *box, const FN(resul
                     FN(put_run)(r->y + k * r->channel + n * r->image + e * r->step[0] + h * r->step[1], r->step[2], src,
                                 box->j[2], 0, add);
     }
-    (void)c;
 }
+
+/* Where a block's inputs and weights come from. */
+typedef struct {
+    const real *inputs;                    /* of the first channel */
+    ptrdiff_t channel, image;              /* elements from one channel, one image, to the next */
+    int64_t images;                        /* of the box, when inputs come from L3 and are to be asked for beforehand; else 0 */
+    const ptrdiff_t *pixel_at, *tap_at;
+    const real *weights;                   /* packed; with `chunk` still in the array, to be packed into it */
+    const fc_weight_strides *strides;
+    real *chunk;
+    const FN(result) *to;                  /* for pixels in one run: asked for before they are written */
+} FN(direct_feed);
 
 /* All chunks of the sum, for one block of result channels: buf[pixel][lane]. A chunk is some whole channels, or a piece of
  * one channel's taps; the table of the first serves them all. */
-static void FN(direct_block)(const fc_corr *c, const fc_panel *panel, int64_t pixels, int64_t reds, int64_t nv,
-                             const real *inputs, const ptrdiff_t *pixel_at, const ptrdiff_t *tap_at, const real *weights,
+static void FN(direct_block)(const fc_corr *c, const FN(direct_feed) *f, int64_t pixels, int64_t reds, int64_t rows,
                              real *buf)
 {
-    int64_t lanes = nv * VL, taps = c->taps, tiles = fc_ceil_div(pixels, FC_ROWS_MAX);
+    int64_t nv = fc_ceil_div(rows, VL), lanes = nv * VL, taps = c->taps, tiles = fc_ceil_div(pixels, FC_ROWS_MAX);
     int64_t channels = fc_max(1, FC_DIRECT_CHUNK / taps), piece = fc_min(taps, 2 * FC_DIRECT_CHUNK);
     for (int64_t r = 0; r < reds; r += channels) {
+        int64_t now = fc_min(channels, reds - r), later = fc_min(channels, reds - r - now);
+        const real *packed = f->weights + r * taps * lanes;
+        if (f->chunk) {
+            packed = f->chunk;
+            FN(direct_pack)(c, f->strides, f->weights + r * f->strides->red, now, rows, lanes, f->chunk);
+        }
         for (int64_t t = 0; t < taps; t += piece) {
-            int64_t depth = piece < taps ? fc_min(piece, taps - t) : fc_min(channels, reds - r) * taps;
+            int64_t depth = piece < taps ? fc_min(piece, taps - t) : now * taps;
             for (int64_t i = 0; i < tiles; i++) {
                 int64_t p0 = FN(even_start)(pixels, tiles, i), p1 = FN(even_start)(pixels, tiles, i + 1);
-                FN(fma_rows)((int)(p1 - p0), (int)nv, inputs + r * panel->plane, pixel_at + p0, tap_at + t, depth,
-                             weights + (r * taps + t) * lanes, lanes, (FN(dest)){buf + p0 * lanes, lanes, r > 0 || t > 0});
+                FN(fma_rows)((int)(p1 - p0), (int)nv, f->inputs + r * f->channel, f->pixel_at + p0, f->tap_at + t, depth,
+                             packed + t * lanes, lanes, (FN(dest)){buf + p0 * lanes, lanes, r > 0 || t > 0});
+                if (f->to && !later)
+                    for (int64_t k = 0; k < rows; k++)
+                        __builtin_prefetch(f->to->y + k * f->to->channel + p0, 1, 2);
+                for (int64_t n = 0; later && n < f->images; n++)
+                    FN(fetch)(f->inputs + n * f->image + (r + channels) * f->channel, later * f->channel, i, tiles);
+                if (f->chunk && later)
+                    FN(fetch_weights)(f->strides, f->weights + (r + channels) * f->strides->red, later, taps, rows, i, tiles);
             }
         }
     }
+}
+
+/* Offsets into the input itself: of a box's pixels, and of the taps of some channels. */
+static void FN(direct_tables)(const fc_corr *c, const fc_box *box, const fc_array *x, int64_t channels, ptrdiff_t *pixel_at,
+                              ptrdiff_t *tap_at)
+{
+    const fc_corr_axis *a = c->axis;
+    ptrdiff_t step[FC_DIMS], tap[FC_DIMS];
+    for (int d = 0; d < FC_DIMS; d++) {
+        step[d] = a[d].xstep * x->stride[2 + d];
+        tap[d] = a[d].offstep * x->stride[2 + d];
+    }
+    for (int64_t n = 0; n < box->n; n++)
+        for (int64_t d = 0; d < box->j[0]; d++)
+            for (int64_t h = 0; h < box->j[1]; h++)
+                for (int64_t w = 0; w < box->j[2]; w++)
+                    *pixel_at++ = n * x->stride[0] + d * step[0] + h * step[1] + w * step[2];
+    for (int64_t r = 0; r < channels; r++)
+        for (int64_t d = 0; d < a[0].taps; d++)
+            for (int64_t h = 0; h < a[1].taps; h++)
+                for (int64_t w = 0; w < a[2].taps; w++)
+                    *tap_at++ = r * x->stride[1] + d * tap[0] + h * tap[1] + w * tap[2];
+}
+
+/* A task's place: group, phase and box. */
+typedef struct {
+    int64_t unit, g;
+    int64_t phase;
+    fc_corr c;
+    fc_box box;
+    fc_panel panel;
+    int64_t r0, reds; /* summed channels of the stage */
+} FN(direct_unit);
+
+static FN(direct_unit) FN(direct_unit_at)(const fc_problem *p, const FN(direct_state) *s, int64_t red_block, int64_t unit)
+{
+    FN(direct_unit) u;
+    u.unit = unit;
+    u.g = unit / s->boxes / s->phases;
+    u.phase = unit / s->boxes % s->phases;
+    u.c = fc_corr_of(p, u.phase);
+    u.box = fc_box_at(&s->blocks, &u.c, p->batch, unit % s->boxes);
+    u.r0 = red_block * s->reds;
+    u.reds = fc_min(s->reds, u.c.reds - u.r0);
+    u.panel = fc_panel_of(&u.c, u.box.j0, u.box.j, u.reds, 0);
+    return u;
+}
+
+/* Where a task's inputs lie, and the tables to read them. `inputs` is the scratch's panel; its head tells what it holds. */
+static FN(direct_feed) FN(direct_inputs)(const FN(direct_state) *s, const FN(direct_unit) *u, const fc_call *call,
+                                         int64_t *filled, real *inputs, ptrdiff_t *pixel_at, ptrdiff_t *tap_at)
+{
+    const fc_array *x = &call->array[0];
+    FN(direct_feed) feed = {inputs, u->panel.plane, u->reds * u->panel.plane, 0, pixel_at, tap_at, NULL, NULL, NULL, NULL};
+    int64_t channels = fc_max(1, fc_min(u->reds, FC_DIRECT_CHUNK / u->c.taps));
+    int fresh = *filled != u->unit + 1;
+    *filled = u->unit + 1;
+    if (s->in_place) {
+        feed.inputs = (const real *)x->data + u->box.n0 * x->stride[0] + (u->g * u->c.reds + u->r0) * x->stride[1];
+        for (int d = 0; d < FC_DIMS; d++)
+            feed.inputs += (u->box.j0[d] * u->c.axis[d].xstep + u->c.axis[d].off) * x->stride[2 + d];
+        feed.channel = x->stride[1];
+        feed.image = x->stride[0];
+        feed.images = u->box.n;
+        if (fresh)
+            FN(direct_tables)(&u->c, &u->box, x, channels, pixel_at, tap_at);
+        return feed;
+    }
+    if (s->shared) {
+        feed.images = u->box.n;
+        feed.inputs = (const real *)call->workspace + (s->fused || call->mode != FC_RUN ? 0 : s->packed) + u->unit * s->panel;
+    } else if (fresh)
+        FN(panel_fill)(&u->panel, &u->c, x, u->box.n0, u->box.n, u->g * u->c.reds + u->r0, 0, inputs);
+    if (fresh) {
+        fc_pixel_table(&u->panel, &u->box, pixel_at);
+        fc_tap_table(&u->panel, &u->c, channels, tap_at);
+    }
+    return feed;
 }
 
 static void FN(direct_compute)(const fc_plan *plan, fc_call *call, int64_t red_block, int64_t task, char *scratch)
 {
     const fc_problem *p = &plan->problem;
     const FN(direct_state) *s = (const void *)plan->state;
-    int64_t split = task % s->splits, unit = task / s->splits;
-    int64_t box_i = unit % s->boxes, phase = unit / s->boxes % s->phases, g = unit / s->boxes / s->phases;
-    fc_corr c = fc_corr_of(p, phase);
-    fc_box box = fc_box_at(&s->blocks, &c, p->batch, box_i);
-    if (box.pixels == 0)
+    FN(direct_unit) u = FN(direct_unit_at)(p, s, red_block, task / s->splits);
+    if (u.box.pixels == 0)
         return;
-    int64_t r0 = red_block * s->reds, reds = fc_min(s->reds, c.reds - r0);
-    fc_panel panel = fc_panel_of(&c, box.j0, box.j, reds, 0);
+    real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *buf = inputs + (s->shared ? 0 : s->panel);
+    real *turned = buf + s->buffer, *chunk = turned + s->buffer;
+    ptrdiff_t *tap_at = (ptrdiff_t *)(chunk + s->chunk), *pixel_at = tap_at + s->table;
+    FN(direct_feed) feed = FN(direct_inputs)(s, &u, call, (int64_t *)scratch, inputs, pixel_at, tap_at);
 
-    real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *buf = inputs + s->panel, *turned = buf + s->buffer;
-    ptrdiff_t *tap_at = (ptrdiff_t *)(turned + s->buffer), *pixel_at = tap_at + s->table;
-    int64_t *filled = (int64_t *)scratch;
-    if (*filled != unit + 1) {
-        *filled = unit + 1;
-        FN(panel_fill)(&panel, &c, &call->array[0], box.n0, box.n, g * c.reds + r0, 0, inputs);
-        fc_pixel_table(&panel, &box, pixel_at);
-        fc_tap_table(&panel, &c, fc_max(1, fc_min(reds, FC_DIRECT_CHUNK / c.taps)), tap_at);
-    }
+    const fc_array *w = &call->array[1], *b = &call->array[2];
+    fc_weight_strides ws = fc_weight_strides_of(p, w);
     const real *packed = (const real *)(call->mode == FC_RUN ? call->workspace : call->packed);
     if (call->mode == FC_RUN_PACKED)
         packed += red_block * s->packed;
-    packed += (g * s->phases + phase) * s->phase_weights;
-    const fc_array *b = &call->array[2];
+    packed += (u.g * s->phases + u.phase) * s->phase_weights;
+    if (s->fused && call->mode == FC_RUN) {
+        packed = (const real *)w->data + u.g * p->out_channels * w->stride[0] + u.r0 * ws.red;
+        feed.strides = &ws;
+        feed.chunk = chunk;
+    }
 
-    int64_t kb1 = FN(even_start)(s->row_blocks, s->splits, split + 1);
+    int64_t split = task % s->splits, kb1 = FN(even_start)(s->row_blocks, s->splits, split + 1);
     for (int64_t kb = FN(even_start)(s->row_blocks, s->splits, split); kb < kb1; kb++) {
-        int64_t k0 = kb * FC_LANES, rows = fc_min(FC_LANES, c.rows - k0), nv = fc_ceil_div(rows, VL);
-        FN(direct_block)(&c, &panel, box.pixels, reds, nv, inputs, pixel_at, tap_at, packed + k0 * reds * c.taps, buf);
-        int64_t channel = g * c.rows + k0;
-        FN(result) r = FN(result_of)(&c, &call->array[3], &box, channel);
+        int64_t k0 = kb * FC_LANES, rows = fc_min(FC_LANES, u.c.rows - k0), channel = u.g * u.c.rows + k0;
+        feed.weights = packed + k0 * (feed.chunk ? ws.row : u.reds * u.c.taps);
+        FN(result) r = FN(result_of)(&u.c, &call->array[3], &u.box, channel);
+        feed.to = FN(direct_run_of)(&u.box, &r) == u.box.pixels ? &r : NULL;
+        FN(direct_block)(&u.c, &feed, u.box.pixels, u.reds, rows, buf);
         const real *bias = b->data && red_block == 0 ? (const real *)b->data + channel * b->stride[0] : NULL;
-        FN(direct_store)(&c, &box, &r, bias, b->stride[0], buf, turned, nv * VL, rows, red_block > 0);
+        FN(direct_store)(&u.box, &r, bias, b->stride[0], buf, turned, fc_round_up(rows, VL), rows, red_block > 0);
     }
 }
 
-static void FN(direct_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
+/* One block of packed weights of a stage. */
+static void FN(direct_pack_task)(const fc_plan *plan, fc_call *call, int64_t red_block, int64_t task)
 {
     const fc_problem *p = &plan->problem;
     const FN(direct_state) *s = (const void *)plan->state;
-    if (s->has_fill && stage-- == 0) {
-        fc_corr c = fc_corr_of(p, 0);
-        FN(fill_bias)(p, &c, call, task);
-        return;
-    }
-    int64_t red_block = stage / 2;
-    if (stage % 2) {
-        FN(direct_compute)(plan, call, red_block, task, scratch);
-        return;
-    }
     int64_t kb = task % s->row_blocks, phase = task / s->row_blocks % s->phases, g = task / s->row_blocks / s->phases;
     fc_corr c = fc_corr_of(p, phase);
     int64_t r0 = red_block * s->reds, reds = fc_min(s->reds, c.reds - r0), k0 = kb * FC_LANES;
@@ -265,6 +415,44 @@ static void FN(direct_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, 
         to += red_block * s->packed;
     FN(direct_pack)(&c, &ws, from, reds, rows, fc_round_up(rows, VL),
                     to + (g * s->phases + phase) * s->phase_weights + k0 * reds * c.taps);
+}
+
+/* Some channels of a shared panel. */
+static void FN(direct_fill_task)(const fc_plan *plan, fc_call *call, int64_t red_block, int64_t task)
+{
+    const FN(direct_state) *s = (const void *)plan->state;
+    int64_t portions = fc_ceil_div(s->reds, FC_DIRECT_PORTION), first = task % portions * FC_DIRECT_PORTION;
+    FN(direct_unit) u = FN(direct_unit_at)(&plan->problem, s, red_block, task / portions);
+    if (u.box.pixels == 0 || first >= u.reds)
+        return;
+    real *to = (real *)call->workspace + (s->fused || call->mode != FC_RUN ? 0 : s->packed) + u.unit * s->panel;
+    fc_panel portion = u.panel;
+    portion.channels = fc_min(FC_DIRECT_PORTION, u.reds - first);
+    for (int64_t n = 0; n < u.box.n; n++)
+        FN(panel_fill)(&portion, &u.c, &call->array[0], u.box.n0 + n, 1, u.g * u.c.reds + u.r0 + first, 0,
+                       to + (n * u.reds + first) * u.panel.plane);
+}
+
+static void FN(direct_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
+{
+    const fc_problem *p = &plan->problem;
+    const FN(direct_state) *s = (const void *)plan->state;
+    if (s->by_phases) {
+        FN(phases_run)(plan, call, stage, task, scratch);
+        return;
+    }
+    if (s->has_fill && stage-- == 0) {
+        fc_corr c = fc_corr_of(p, 0);
+        FN(fill_bias)(p, &c, call, task);
+        return;
+    }
+    int64_t red_block = stage / 2, packs = FN(direct_packs)(p, s, call->mode);
+    if (stage % 2)
+        FN(direct_compute)(plan, call, red_block, task, scratch);
+    else if (task < packs)
+        FN(direct_pack_task)(plan, call, red_block, task);
+    else
+        FN(direct_fill_task)(plan, call, red_block, task - packs);
 }
 
 static const fc_algorithm FN(direct) = {"direct", FC_ISA_NAME, 1u << FC_CONV | 1u << FC_CONV_INPUT_GRAD,

@@ -6,7 +6,7 @@
  *
  * Results are stored straight as rows of y, since consecutive pixels of an image are consecutive there. */
 
-#define FC_IM2COL_CHUNK 256
+#define FC_IM2COL_CHUNK 128
 #define FC_PIXELS (FC_TAPS_NV * VL)
 
 typedef struct {
@@ -74,17 +74,7 @@ static ptrdiff_t FN(im2col_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t s
 /* One tile of result channels: dst[c][t][i]. */
 static void FN(im2col_pack)(const fc_corr *c, const fc_weight_strides *ws, const real *w, int64_t reds, int64_t m, real *dst)
 {
-    const fc_corr_axis *a = c->axis;
-    int64_t t = 0;
-    for (int64_t d = 0; d < a[0].taps; d++)
-        for (int64_t h = 0; h < a[1].taps; h++)
-            for (int64_t v = 0; v < a[2].taps; v++, t++) {
-                const real *tap = w + (a[0].w0 + d * a[0].wstep) * ws->tap[0] + (a[1].w0 + h * a[1].wstep) * ws->tap[1] +
-                                  (a[2].w0 + v * a[2].wstep) * ws->tap[2];
-                for (int64_t r = 0; r < reds; r++)
-                    for (int64_t i = 0; i < m; i++)
-                        dst[(r * c->taps + t) * m + i] = tap[r * ws->red + i * ws->row];
-            }
+    FN(direct_pack)(c, ws, w, reds, m, m, dst);
 }
 
 /* Adds a tile [m][FC_PIXELS] of n pixels from p0 on, row k of it into result channel k. */
@@ -111,7 +101,19 @@ typedef struct {
     FN(result) to;
     int64_t reds, tile0, tile1, tiles;
     int add, dense; /* later red block; pixels of y follow one another */
+    const real *next; /* inputs of the next panel, asked for meanwhile: some channels, a run of elements of each */
+    ptrdiff_t next_channel;
+    int64_t next_channels, next_run;
 } FN(im2col_job);
+
+/* Asks for a share of the next panel's inputs: channels are far apart, where no prefetcher foresees them. */
+static inline void FN(im2col_fetch)(const FN(im2col_job) *job, int64_t i)
+{
+    int64_t n = job->tile1 - job->tile0, last = FN(even_start)(job->next_channels, n, i - job->tile0 + 1);
+    for (int64_t r = FN(even_start)(job->next_channels, n, i - job->tile0); r < last; r++)
+        for (int64_t at = 0; at < job->next_run; at += FC_ALIGN / (int64_t)sizeof(real))
+            __builtin_prefetch(job->next + r * job->next_channel + at, 0, 2);
+}
 
 /* One panel of packed patches (depth terms, n pixels from p0) against all tiles of result channels. */
 static void FN(im2col_panel)(const FN(im2col_job) *job, const real *panel, const ptrdiff_t *row_at, int64_t q0, int64_t depth,
@@ -125,14 +127,30 @@ static void FN(im2col_panel)(const FN(im2col_job) *job, const real *panel, const
         int add = job->add || q0 > 0;
         FN(result) to = job->to;
         to.y += k0 * to.channel;
+        FN(im2col_fetch)(job, i);
         const real *bias = job->bias && !add ? job->bias + k0 * job->bias_stride : NULL;
-        if (job->dense && n == nv * VL && !bias) {
-            FN(fma_taps)((int)m, (int)nv, w, row_at, depth, panel, (FN(dest)){to.y + p0, to.channel, add});
+        if (job->dense && n == nv * VL) {
+            for (int64_t k = 0; k < m; k++) {
+                if (bias)
+                    FN(fill_run)(to.y + p0 + k * to.channel, bias[k * job->bias_stride], n);
+                else if (!add)
+                    for (int64_t at = 0; at < n; at += FC_ALIGN / (int64_t)sizeof(real))
+                        __builtin_prefetch(to.y + p0 + k * to.channel + at, 1, 3); /* rows of y are far apart */
+            }
+            FN(fma_taps)((int)m, (int)nv, w, row_at, depth, panel, (FN(dest)){to.y + p0, to.channel, add || bias});
         } else {
             FN(fma_taps)((int)m, (int)nv, w, row_at, depth, panel, (FN(dest)){tile, FC_PIXELS, 0});
             FN(im2col_put)(c, &to, tile, m, p0, n, bias, job->bias_stride, add);
         }
     }
+}
+
+/* Where an output pixel's first tap lies in a channel. */
+static inline ptrdiff_t FN(im2col_at)(const fc_corr *c, const fc_array *x, int64_t p)
+{
+    int64_t w = p % c->axis[2].count, h = p / c->axis[2].count % c->axis[1].count, d = p / c->axis[2].count / c->axis[1].count;
+    return (d * c->axis[0].xstep + c->axis[0].off) * x->stride[2] + (h * c->axis[1].xstep + c->axis[1].off) * x->stride[3] +
+           (w * c->axis[2].xstep + c->axis[2].off) * x->stride[4];
 }
 
 static void FN(im2col_compute)(const fc_plan *plan, fc_call *call, int64_t red_block, int64_t task, char *scratch)
@@ -168,13 +186,20 @@ static void FN(im2col_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
                           .tile1 = FN(even_start)(s->row_tiles, s->splits, split + 1),
                           .tiles = s->row_tiles,
                           .add = red_block > 0};
-    job.dense = job.to.step[2] == 1 && job.to.step[1] == c.axis[2].count && job.to.step[0] == c.axis[2].count * c.axis[1].count;
+    job.dense = job.to.step[2] == 1 && (c.axis[1].count == 1 || job.to.step[1] == c.axis[2].count) &&
+                (c.axis[0].count == 1 || job.to.step[0] == c.axis[2].count * c.axis[1].count);
     int linear = FN(patches_linear)(&c, x);
     int64_t channels = fc_max(1, FC_IM2COL_CHUNK / c.taps), piece = fc_min(c.taps, 2 * FC_IM2COL_CHUNK);
     for (int64_t p0 = run * s->run; p0 < end; p0 += FC_PIXELS) {
         int64_t pixels = fc_min(FC_PIXELS, end - p0), segments = FN(segments)(&c, linear, p0, pixels, seg);
         for (int64_t r = 0; r < reds; r += channels) {
-            int64_t m = fc_min(channels, reds - r);
+            int64_t m = fc_min(channels, reds - r), wraps = r + m == reds;
+            if (c.taps == 1) { /* else most of it is in the cache already */
+                job.next = from + (wraps ? 0 : r + m) * x->stride[1] + FN(im2col_at)(&c, x, wraps ? p0 + FC_PIXELS : p0);
+                job.next_channel = x->stride[1];
+                job.next_channels = wraps ? fc_min(channels, reds) : fc_min(channels, reds - r - m);
+                job.next_run = FC_PIXELS * c.axis[2].xstep;
+            }
             for (int64_t t0 = 0; t0 < c.taps; t0 += piece) {
                 int64_t t1 = fc_min(c.taps, t0 + piece);
                 FN(patches)(&c, x, from + r * x->stride[1], linear, seg, segments, pixels, m, t0, t1, panel, FC_PIXELS);

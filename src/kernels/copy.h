@@ -62,13 +62,17 @@ FC_INLINE void FN(transpose_block)(const real *src, ptrdiff_t lds, int64_t rows,
     }
 }
 
+#define FC_TRANSPOSE_AHEAD (4 * FC_ALIGN / (int64_t)sizeof(real))
 /* dst[j*ldd + i] = src[i*lds + j] for i < rows, j < cols; lanes rows..width of each written row are zero. */
 static __attribute__((noinline)) void FN(transpose)(const real *src, ptrdiff_t lds, int64_t rows, int64_t cols, real *dst,
                                                     ptrdiff_t ldd, int64_t width)
 {
     for (int64_t i = 0; i < width; i += VL)
-        for (int64_t j = 0; j < cols; j += VL)
+        for (int64_t j = 0; j < cols; j += VL) {
+            if (j + FC_TRANSPOSE_AHEAD < cols) /* rows are far apart, too many for the prefetchers */
+                FC_UNROLL for (int64_t k = 0; k < VL; k++) __builtin_prefetch(src + (i + k) * lds + j + FC_TRANSPOSE_AHEAD, 0, 3);
             FN(transpose_block)(src + i * lds + j, lds, rows - i, cols - j, dst + j * ldd + i, ldd, width - i);
+        }
 }
 
 /* The part of a panel's rows that one phase of an axis takes from the input: places lo .. hi, from `first` with `step`. */
