@@ -56,6 +56,7 @@ ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "grouped", "winograd", "n
 ADAPTIVE, COUNT_INCLUDE_PAD, TURNED = 1, 2, 4
 
 _VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
+_FLAT_ROWS = {"baseline": 5, "avx2": 4, "avx512": 8}  # FC_TAPS_MAX in kernels/tile.h
 _ISA_NAMES = list(_engine.isa_names())
 
 # ---------------------------------------------------------------------------------------------------- the cache
@@ -147,6 +148,7 @@ class _Sizes(NamedTuple):
     planes: int  # elements of a group's input and output channels
     reach: int  # elements that a row of the kernel covers beside the first
     dense: bool  # a result row reads consecutive inputs
+    flat: bool  # an input gradient of few channels: "direct" has pixels in the lanes
 
     @property
     def macs(self) -> float:
@@ -169,23 +171,27 @@ def _sizes_of(problem: ConvProblem, op: int) -> _Sizes:
     if not forward:
         rows, reds = reds, rows
     reach = last.dilation * (last.kernel - 1)
-    return _Sizes(rows, reds, taps, pixels, row, problem.batch * problem.groups, problem.batch, planes, reach, dense)
+    flat = not forward and problem.groups == 1 and rows <= _FLAT_ROWS[_ISA_NAMES[current_isa()]]
+    images = problem.batch * problem.groups
+    return _Sizes(rows, reds, taps, pixels, row, images, problem.batch, planes, reach, dense, flat)
 
 
 def _direct_cycles(s: _Sizes, lanes: int) -> float:
-    """Cycles of one core: vectors of result channels, the last one partly empty; panels in, transposed results out."""
-    filled = s.macs / s.rows * lanes * -(-s.rows // lanes)
-    weights, results = s.rows * s.reds * s.taps, s.rows * s.pixels * s.images
-    return filled / lanes + 0.5 * weights + 0.4 * s.reds * s.pixels * s.images + 0.5 * results
+    """Vectors of result channels, the last one partly empty (or of pixels, with gaps); moving elements beside."""
+    vectors = (s.row + s.reach) / s.row / lanes if s.flat else -(-s.rows // lanes) / s.rows
+    weights, inputs, results = s.rows * s.reds * s.taps, s.reds * s.pixels * s.images, s.rows * s.pixels * s.images
+    if s.images > s.batch:  # groups are small, and what they move stays in the caches
+        return s.macs * vectors + 0.5 * weights + 0.4 * inputs + 0.5 * results
+    return s.macs * vectors + 16 / lanes * (1.8 * weights + 1.5 * inputs + 1.15 * results)
 
 
 def _im2col_cycles(s: _Sizes, lanes: int) -> float:
-    """Vectors of pixels, the last one of an image partly empty; patches packed for every tap, weights one by one."""
-    filled = s.macs / s.pixels * lanes * -(-s.pixels // lanes)
-    weights = s.rows * s.reds * s.taps
-    segment = min(3 * lanes, s.row)
-    patch = 0.08 + 15 / segment if s.dense else 0.5 + 15 / segment
-    return filled / lanes + 2.0 * weights + patch * s.reds * s.taps * s.pixels * s.images
+    """Vectors of pixels, the last one of an image partly empty; patches copied for every tap, in segments of a row."""
+    vectors = -(-s.pixels // lanes) / s.pixels
+    weights, results = s.rows * s.reds * s.taps, s.rows * s.pixels * s.images
+    patch = (0.35 if s.dense else 0.58) + 14 / min(3 * lanes, s.row)
+    moved = 3.1 * weights + patch * s.reds * s.taps * s.pixels * s.images + 0.9 * results
+    return 0.97 * s.macs * vectors + 16 / lanes * moved
 
 
 def _depthwise_cycles(problem: ConvProblem, op: int, s: _Sizes, lanes: int) -> float:
@@ -272,10 +278,10 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
     if problem.groups > 1:
         costs["direct"] = _short_of_rows(s, lanes) * costs["direct"] + 1500.0 * s.images
     strided = op == CONV_INPUT_GRAD and any(a.stride > 1 for a in problem.axes)
-    if _takes_winograd(problem, dtype) and (problem.groups == 1 or min(s.rows, s.reds) > 16):
+    if _takes_winograd(problem, dtype) and not s.flat and (problem.groups == 1 or min(s.rows, s.reds) > 16):
         costs["winograd"] = _winograd_cycles(problem, s, op, lanes)
     if s.reds <= 64 and s.taps <= 4096:
-        costs["depthwise"] = _depthwise_cycles(problem, op, s, lanes)
+        costs["depthwise"] = _depthwise_cycles(problem, op, s, lanes) * (1.25 if problem.groups == 1 else 1)
     if _fits_grouped(problem, s):
         costs["grouped"] = _grouped_cycles(s, lanes)
     if strided and problem.groups > 1:  # their phases are short, and each fills panels of its own
