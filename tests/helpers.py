@@ -334,6 +334,19 @@ LARGE_CONVS = [
     Conv(1, 1, 1, (80, 121), (5, 5), stride=2, padding=2, groups=40),
     Conv(70, 16, 40, (7, 7), (3, 3), padding=1),
     Conv(1, 300, 130, (14, 14), (1, 1)),
+    # small maps of many channels: read in place, panels shared by the tasks, over one box, two and more
+    Conv(9, 150, 34, (9, 8), (2, 3)),
+    Conv(12, 33, 40, (8, 8), (1, 1), stride=2),
+    Conv(1, 530, 20, (14, 15), (3, 3), padding=1),
+    Conv(5, 410, 35, (14, 14), (3, 3), stride=2, padding=1),
+    # input gradients by phases: many channels, few (at the limits), odd sizes, residues without a tap
+    Conv(1, 70, 300, (13, 14), (3, 3), stride=2, padding=1),
+    Conv(5, 40, 530, (9, 11), (1, 1), stride=2),
+    *[Conv(2, few, 29, (41, 50), (7, 7), stride=(2, 4), padding=3) for few in (1, 3, 4, 5, 8, 9)],
+    Conv(3, 3, 50, (45, 47), (3, 3), padding=1),
+    Conv(2, 3, 40, (9, 14, 21), (3, 2, 5), stride=(2, 1, 3), padding=1),
+    Conv(1, 2, 5, (100, 90), (3, 4), stride=(9, 8), padding=1),  # too many phases
+    Conv(1, 3, 4, (80, 90), (40, 30), stride=2),  # too many taps
     Conv(2, 10, 7, (40, 52), (3, 3), padding=1, groups=18),
     Conv(3, 1, 2, (210, 333), (3, 3), padding=1, groups=2),
     Conv(2, 1, 1, (301, 200), (5, 4), stride=2, padding=(2, 1), groups=3),
