@@ -249,7 +249,7 @@ start = threading.Barrier(8)
 def work():
     start.wait()
     with fc.threads(1):
-        fc.conv2d(x, w)
+        fc.conv2d(x, w, algorithm="im2col")  # packs all weights beforehand
 
 workers = [threading.Thread(target=work) for _ in range(8)]
 for worker in workers:
