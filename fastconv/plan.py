@@ -298,6 +298,26 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
     return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
 
 
+def _wgrad_direct_cycles(s: _Sizes, lanes: int) -> float:
+    """Vectors of output channels, the last one partly empty; partial sums turned to the gradient."""
+    return 1.15 * s.macs / s.rows * -(-s.rows // lanes) + 1.0 * s.rows * s.reds * s.taps
+
+
+def _wgrad_winograd_cycles(problem: ConvProblem, s: _Sizes, lanes: int) -> float:
+    """Products of 36 frequencies, vectors of input channels; the transforms of tiles, turned row by row, and of sums.
+
+    Fewer lanes also mean fewer registers: what is done once for each sum costs twice as many products.
+    """
+    per_sum = 1 if lanes > 8 else 2
+    tall, wide = (-(-a.out // 4) for a in problem.axes if not a.trivial)
+    tile_rows = problem.batch * tall
+    inputs, outputs = -(-s.reds // lanes), -(-s.rows // lanes)
+    products = 36 * s.rows * inputs * (tile_rows * wide + 4 * per_sum)
+    turns = 100 * tile_rows * (6 * inputs * -(-(4 * wide + 2) // lanes) + 4 * outputs * -(-4 * wide // lanes))
+    tiles = tile_rows * wide * (250 * inputs + 200 * outputs)
+    return problem.groups * (products + turns + tiles + 250.0 * per_sum * s.rows * inputs + 10_000)
+
+
 def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Algorithm and reason for a weight gradient."""
     lanes, s = _lanes(dtype), _sizes_of(problem, CONV_WEIGHT_GRAD)
@@ -319,6 +339,12 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
             "grouped": f"{problem.groups} groups fill vectors of {lanes}: nothing is summed across lanes",
         }
         return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
+    if _takes_winograd(problem, dtype):
+        plain, winograd = _wgrad_direct_cycles(s, lanes), _wgrad_winograd_cycles(problem, s, lanes)
+        estimate = f"(estimated cycles: direct {plain:.2g}, winograd {winograd:.2g})"
+        if winograd < plain:
+            return "winograd", f"36 products for 9 taps over a 4x4 tile instead of 144 {estimate}"
+        return "direct", f"transforms would cost more than Winograd's products save {estimate}"
     if s.taps == 1 and s.dense:
         return "im2col", "one tap: patches are the input itself, in longer runs than a panel's"
     return "direct", "output channels in the lanes, inputs broadcast from a padded panel"

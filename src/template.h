@@ -28,6 +28,7 @@
 #include "algorithms/weight_grad.c"
 #include "algorithms/weight_grad_depthwise.c"
 #include "algorithms/weight_grad_grouped.c"
+#include "algorithms/weight_grad_winograd.c"
 #include "algorithms/matmul.c"
 #include "algorithms/channel_sum.c"
 #include "algorithms/unfold.c"

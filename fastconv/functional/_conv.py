@@ -145,7 +145,7 @@ def _plan(
     if _is_product(op, problem, kind, algorithm):
         return plan.whole_plan(problem, kind, dtype), "the kernel covers the whole input: one matrix product"
     reason, named = "asked for by name", algorithm != "auto"
-    if algorithm == "auto" or (algorithm == "winograd" and kind == plan.CONV_WEIGHT_GRAD):
+    if algorithm == "auto":
         choose = plan.choose_weight_grad if kind == plan.CONV_WEIGHT_GRAD else None
         algorithm, reason = choose(problem, dtype) if choose else plan.choose_conv(problem, kind, dtype)
     try:

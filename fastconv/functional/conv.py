@@ -53,8 +53,8 @@ algorithm : {"auto", "direct", "im2col", "depthwise", "grouped", "winograd", "na
     ``"direct"`` makes no patches, ``"im2col"`` multiplies with patches packed panel by panel, ``"depthwise"`` is for
     few input channels a group, ``"grouped"`` for many groups of few channels, ``"winograd"`` does 3x3 kernels with
     stride 1 in a quarter of the multiplications (two axes; its largest error is about 1e-5 of the result's root mean
-    square in float32; a weight gradient falls back to "auto"; never taken unasked in this version), ``"naive"`` is the
-    NumPy reference.
+    square in float32, so that `fastconv.set_precision` can keep "auto" from taking it), ``"naive"`` is the NumPy
+    reference.
     :func:`fastconv.explain` tells what ``"auto"`` takes.
 out : ndarray, optional
     Where to write the result; of the result's shape and dtype.

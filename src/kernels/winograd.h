@@ -58,6 +58,29 @@ FC_INLINE void FN(wino_a)(const vec *m, vec *y)
     y[3] = half * q + two * t + m[5];
 }
 
+/* And of A and G', which the weight gradient takes: a column of four, six vectors. */
+FC_INLINE void FN(wino_at)(const vec *z, vec *y)
+{
+    const vec half = FN(splat)((real)0.5), two = FN(splat)(2);
+    vec even = z[0] + half * z[2], odd = z[1] + half * z[3];
+    vec even2 = z[0] + two * z[2], odd2 = z[1] + two * z[3];
+    y[0] = z[0];
+    y[1] = even + FC_WINO_A * odd;
+    y[2] = even - FC_WINO_A * odd;
+    y[3] = even2 + FC_WINO_B * odd2;
+    y[4] = even2 - FC_WINO_B * odd2;
+    y[5] = z[3];
+}
+
+FC_INLINE void FN(wino_gt)(const vec *m, vec *w)
+{
+    const vec third = FN(splat)((real)(1.0 / 3)), sixth = FN(splat)((real)(1.0 / 6)), thirds = FN(splat)((real)(2.0 / 3));
+    vec p = m[1] + m[2], q = m[1] - m[2], r = m[3] + m[4], t = m[3] - m[4];
+    w[0] = m[0] - thirds * p + sixth * r;
+    w[1] = sixth * FC_WINO_B * t - thirds * FC_WINO_A * q;
+    w[2] = third * (r - p) + m[5];
+}
+
 /* G on both sides of VL kernels, one a lane: from taps[t][lane] to U[f] at u + f*per_f, in tiles of `m` rows (VL or half
  * of it), `per_tile` apart. */
 FC_INLINE void FN(wino_weights)(const real *taps, const int m, real *u, ptrdiff_t per_f, ptrdiff_t per_tile)

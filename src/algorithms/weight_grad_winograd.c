@@ -1,0 +1,364 @@
+/* weight_grad_winograd.c: the weight gradient of 3x3 convolution with stride 1 by Winograd's F(3x3, 4x4): 36
+ * multiplications for 9 taps over a 4x4 tile of the output, where the plain sum takes 144.
+ *
+ *   gw = G' [ sum over images and tiles of (A gy A') * (B' x B) ] G      with the G, B', A' of kernels/winograd.h
+ *
+ * which is the forward algorithm read the other way: both are the sum over f of (A z)[f] (B' x)[f] (G w)[f], linear in each
+ * of output, input and weight, and the gradient takes z = gy and leaves w out.
+ *
+ * Lanes are channels: rows of an image are transposed to [pixel][lane], so that a tile is whole vectors at any size of the
+ * image, and the transformed tiles are the operands of fma_rows as they are:
+ *
+ *   V[panel of input channels][f][tile][lane]   its vectors
+ *   Y[vector of output channels][f][tile][lane] its scalars
+ *   M[k][panel][f][lane] += sum over tiles of Y V
+ *
+ * Stages alternate: one transforms a chunk of tiles, the next multiplies it. Where one chunk holds all tiles, and there are
+ * tiles of gw enough for all threads, a task sums its M in scratch and finishes its gw at once; otherwise M stays in
+ * the workspace, frequencies are tasks too, and a last stage finishes. */
+
+#define FC_WGW_DEPTH 128   /* tiles of a sum in registers: their V of a panel is half the first-level cache */
+#define FC_WGW_SEGMENT 64  /* tiles of a row at a time; shorter runs of inputs lose the prefetcher */
+#define FC_WGW_CHUNK (1 << 20) /* bytes of a chunk */
+
+typedef struct {
+    int64_t tiles_h;
+    int64_t seg, segs;            /* a unit is `seg` tiles of a row of tiles; units of such a row */
+    int64_t units;                /* of all images */
+    int64_t chunk, chunks;        /* units of a chunk */
+    int64_t k_vecs, c_panels;     /* of a group */
+    int64_t per_y, per_v;         /* elements of one frequency */
+    int64_t kb, k_tiles, cb, c_tiles; /* tiles of a group's gw; cb is whole panels */
+    int64_t rows, blocks;         /* k tiles, of all groups, at a time: as M fits the workspace */
+    int64_t f_parts;              /* tasks that share a tile of gw */
+    int64_t splits;               /* transforming tasks of a vector of channels */
+    int64_t per_k, m;             /* elements of M of a tile: of one output channel, of all */
+    int64_t y, v;                 /* elements of the whole Y and V */
+} FN(wgw_state);
+
+/* An odd number of cache lines: the 36 frequencies of a tile shall not compete for the same places of a cache. */
+static inline int64_t FN(wgw_odd)(int64_t elements)
+{
+    int64_t line = FC_ALIGN / (int64_t)sizeof(real);
+    return (fc_ceil_div(elements, line) | 1) * line;
+}
+
+/* Units of a chunk: as many bytes of Y and V as M has, which is read and written for each chunk, and no less than fits the
+ * second-level cache; but all of them where that saves M altogether and takes no more than twice its bytes. */
+static void FN(wgw_choose_chunk)(FN(wgw_state) *s, int64_t batch, int64_t tiles_w, double y_and_v, double m)
+{
+    double most = (double)FC_PACKED_BYTES, least = (double)FC_WGW_CHUNK, bytes = (double)sizeof(real);
+    double whole = y_and_v * (double)(batch * s->tiles_h * tiles_w), budget = whole <= 2 * m ? whole : m;
+    budget = budget * bytes < least ? least : budget * bytes > most ? most : budget * bytes;
+    double fits = budget / (y_and_v * bytes);
+    s->seg = fc_min(FC_WGW_SEGMENT, fits < 1 ? 1 : (int64_t)fits);
+    s->segs = fc_ceil_div(tiles_w, s->seg);
+    s->seg = fc_ceil_div(tiles_w, s->segs);
+    s->segs = fc_ceil_div(tiles_w, s->seg);
+    s->units = batch * s->tiles_h * s->segs;
+    s->chunk = fc_max(1, fc_min(s->units, (int64_t)fits / s->seg));
+    s->chunks = fc_ceil_div(s->units, s->chunk);
+    s->chunk = fc_ceil_div(s->units, s->chunks);
+    s->chunks = fc_ceil_div(s->units, s->chunk);
+}
+
+static const char *FN(wgw_prepare)(fc_plan *plan)
+{
+    const fc_problem *p = &plan->problem;
+    FN(wgw_state) *s = (void *)plan->state;
+    const fc_axis *h = &p->axis[1], *w = &p->axis[2];
+    if (p->axis[0].in != 1 || p->axis[0].kernel != 1 || p->axis[0].out != 1)
+        return "two spatial axes";
+    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1 || h->dilation != 1 || w->dilation != 1)
+        return "3x3 kernels with stride 1 and dilation 1";
+    s->k_vecs = fc_ceil_div(p->out_channels, VL);
+    s->c_panels = fc_ceil_div(p->in_channels, FC_LANES);
+    int64_t side = 256 / (int64_t)sizeof(real); /* of a tile of gw: its M is half of the second-level cache */
+    s->k_tiles = fc_ceil_div(p->out_channels, fc_round_up(side, FC_ROWS_MAX));
+    s->kb = fc_ceil_div(p->out_channels, s->k_tiles);
+    s->k_tiles = fc_ceil_div(p->out_channels, s->kb);
+    s->c_tiles = fc_ceil_div(s->c_panels * FC_LANES, side);
+    s->cb = fc_ceil_div(s->c_panels, s->c_tiles) * FC_LANES;
+    s->c_tiles = fc_ceil_div(s->c_panels * FC_LANES, s->cb);
+    s->per_k = FN(wgw_odd)(s->cb * FC_WINO_F);
+    s->m = s->kb * s->per_k;
+
+    int64_t rows = p->groups * s->k_tiles; /* of tiles of gw */
+    s->tiles_h = fc_ceil_div(h->out, 4);
+    double y_and_v = (double)FC_WINO_F * (double)p->groups * (double)(s->k_vecs * VL + s->c_panels * FC_LANES);
+    FN(wgw_choose_chunk)(s, p->batch, fc_ceil_div(w->out, 4), y_and_v, (double)(rows * s->c_tiles) * (double)s->m);
+    s->per_y = FN(wgw_odd)(s->chunk * s->seg * VL);
+    s->per_v = FN(wgw_odd)(s->chunk * s->seg * FC_LANES);
+    s->y = p->groups * s->k_vecs * FC_WINO_F * s->per_y;
+    s->v = p->groups * s->c_panels * FC_WINO_F * s->per_v;
+    s->splits = fc_min(s->chunk, fc_ceil_div(2 * FC_TASKS_WANTED, p->groups * (s->k_vecs + s->c_panels)));
+
+    int at_once = s->chunks == 1 && rows * s->c_tiles >= FC_TASKS_WANTED;
+    s->f_parts = 1;
+    while (!at_once && (FC_WINO_F % s->f_parts || s->f_parts * rows * s->c_tiles < FC_TASKS_WANTED) && s->f_parts < FC_WINO_F)
+        s->f_parts++;
+    s->rows = at_once ? rows : fc_max(1, fc_min(rows, FC_PACKED_BYTES / (int64_t)sizeof(real) / (s->c_tiles * s->m)));
+    s->blocks = fc_ceil_div(rows, s->rows);
+    plan->stages = s->blocks * (2 * s->chunks + !at_once);
+    plan->workspace = (s->y + s->v + (at_once ? 0 : s->rows * s->c_tiles * s->m)) * (int64_t)sizeof(real);
+    int64_t panel = 6 * (4 * s->seg + 2) * VL;
+    plan->scratch = FC_SCRATCH_HEAD + (fc_max(panel, at_once ? s->m : 0)) * (int64_t)sizeof(real) +
+                    (s->kb + s->chunk * s->seg) * (int64_t)sizeof(ptrdiff_t);
+    return NULL;
+}
+
+/* A stage: block of tile rows, chunk, and which of the three steps. */
+typedef struct {
+    int64_t row0, rows, chunk;
+    enum { FN(WGW_TRANSFORM), FN(WGW_MULTIPLY), FN(WGW_FINISH) } step;
+} FN(wgw_stage);
+
+static FN(wgw_stage) FN(wgw_stage_at)(const fc_plan *plan, int64_t stage)
+{
+    const FN(wgw_state) *s = (const void *)plan->state;
+    int64_t per_block = plan->stages / s->blocks, i = stage % per_block;
+    FN(wgw_stage) at;
+    at.row0 = stage / per_block * s->rows;
+    at.rows = fc_min(s->rows, plan->problem.groups * s->k_tiles - at.row0);
+    at.chunk = i / 2;
+    at.step = i == 2 * s->chunks ? FN(WGW_FINISH) : i % 2 ? FN(WGW_MULTIPLY) : FN(WGW_TRANSFORM);
+    return at;
+}
+
+/* Channels of x that a block of tile rows needs: whole groups. */
+static inline int64_t FN(wgw_first_group)(const FN(wgw_state) *s, const FN(wgw_stage) *at) { return at->row0 / s->k_tiles; }
+static inline int64_t FN(wgw_groups)(const FN(wgw_state) *s, const FN(wgw_stage) *at)
+{
+    return (at->row0 + at->rows - 1) / s->k_tiles + 1 - at->row0 / s->k_tiles;
+}
+
+#define FC_WGW_SLICES 8 /* tasks that finish a tile of gw */
+
+static ptrdiff_t FN(wgw_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stage, ptrdiff_t *grain)
+{
+    const FN(wgw_state) *s = (const void *)plan->state;
+    FN(wgw_stage) at = FN(wgw_stage_at)(plan, stage);
+    *grain = 1;
+    if (mode == FC_PACK)
+        return 0;
+    if (at.step == FN(WGW_TRANSFORM))
+        return FN(wgw_groups)(s, &at) * (s->c_panels * FC_ROWS_NV + s->k_vecs) * s->splits;
+    return at.rows * s->c_tiles * (at.step == FN(WGW_MULTIPLY) ? s->f_parts : FC_WGW_SLICES);
+}
+
+/* Pixels w0 .. w0+n of row h of up to VL channels, turned to [pixel][lane]; zero outside the image. */
+static void FN(wgw_row)(const fc_array *a, const real *first, int64_t channels, int64_t h, int64_t height, int64_t w0, int64_t n,
+                        int64_t width, real *dst)
+{
+    int64_t lo = fc_min(n, fc_max(0, -w0)), hi = fc_max(lo, fc_min(n, width - w0));
+    if (h < 0 || h >= height || lo == hi) {
+        FN(fill_run)(dst, 0, n * VL);
+        return;
+    }
+    FN(fill_run)(dst, 0, lo * VL);
+    FN(turn_run)(first + h * a->stride[3] + (w0 + lo) * a->stride[4], a, hi - lo, channels, lo, 0, dst);
+    FN(fill_run)(dst + hi * VL, 0, (n - hi) * VL);
+}
+
+/* B' on both sides of the tiles of a unit; `ring` holds six rows of `row` elements, the first of the tiles' at `top`. */
+static void FN(wgw_transform_x)(const real *ring, int64_t row, int64_t top, int64_t tiles, real *v, ptrdiff_t per_f, int64_t lanes)
+{
+    const real *from[6];
+    for (int64_t i = 0; i < 6; i++)
+        from[i] = ring + (top + i) % 6 * row;
+    for (int64_t t = 0; t < tiles; t++) {
+        vec half[FC_WINO_F], d[6], out[6];
+        FC_UNROLL for (int j = 0; j < 6; j++)
+        {
+            FC_UNROLL for (int i = 0; i < 6; i++) d[i] = FN(load)(from[i] + (4 * t + j) * VL);
+            FN(wino_b)(d, out);
+            FC_UNROLL for (int i = 0; i < 6; i++) half[i * 6 + j] = out[i];
+        }
+        FC_UNROLL for (int i = 0; i < 6; i++)
+        {
+            FN(wino_b)(half + i * 6, out);
+            FC_UNROLL for (int j = 0; j < 6; j++) FN(store)(v + (i * 6 + j) * per_f + t * lanes, out[j]);
+        }
+    }
+}
+
+/* A on both sides of the tiles of a unit; `panel` holds four rows. */
+static void FN(wgw_transform_gy)(const real *panel, int64_t row, int64_t tiles, real *y, ptrdiff_t per_f)
+{
+    for (int64_t t = 0; t < tiles; t++) {
+        vec half[24], z[4], out[6];
+        FC_UNROLL for (int j = 0; j < 4; j++)
+        {
+            FC_UNROLL for (int i = 0; i < 4; i++) z[i] = FN(load)(panel + i * row + (4 * t + j) * VL);
+            FN(wino_at)(z, out);
+            FC_UNROLL for (int i = 0; i < 6; i++) half[i * 4 + j] = out[i];
+        }
+        FC_UNROLL for (int i = 0; i < 6; i++)
+        {
+            FN(wino_at)(half + i * 4, out);
+            FC_UNROLL for (int j = 0; j < 6; j++) FN(store)(y + (i * 6 + j) * per_f + t * VL, out[j]);
+        }
+    }
+}
+
+/* A vector of channels of x or gy, some units of a chunk. Units follow one another down the image, so that a tile's last two
+ * rows, which are the next one's first, need not be turned twice. */
+static void FN(wgw_transform)(const fc_plan *plan, fc_call *call, const FN(wgw_stage) *at, int64_t task, char *scratch)
+{
+    const fc_problem *p = &plan->problem;
+    const FN(wgw_state) *s = (const void *)plan->state;
+    int64_t c_vecs = s->c_panels * FC_ROWS_NV, per_group = c_vecs + s->k_vecs;
+    int64_t split = task % s->splits, i = task / s->splits % per_group;
+    int64_t g = FN(wgw_first_group)(s, at) + task / s->splits / per_group;
+    int of_x = i < c_vecs;
+    i -= of_x ? 0 : c_vecs;
+    const fc_array *a = &call->array[of_x ? 0 : 1];
+    int64_t all = of_x ? p->in_channels : p->out_channels, channels = fc_min(VL, all - i * VL);
+    if (channels <= 0) /* the second vector of a panel that has one */
+        return;
+    real *y = (real *)call->workspace, *v = y + s->y, *ring = (real *)(scratch + FC_SCRATCH_HEAD);
+    int64_t pad_h = of_x ? p->axis[1].pad : 0, pad_w = of_x ? p->axis[2].pad : 0, halo = of_x ? 2 : 0;
+    int64_t height = of_x ? p->axis[1].in : p->axis[1].out, width = of_x ? p->axis[2].in : p->axis[2].out;
+    int64_t columns = 4 * s->seg + halo, row = columns * VL;
+    int64_t lanes = fc_min(FC_LANES, fc_round_up(p->in_channels - i / FC_ROWS_NV * FC_LANES, VL));
+    v += (g * s->c_panels + i / FC_ROWS_NV) * FC_WINO_F * s->per_v + i % FC_ROWS_NV * VL;
+    y += (g * s->k_vecs + i) * FC_WINO_F * s->per_y;
+
+    int64_t start = at->chunk * s->chunk, count = fc_min(s->chunk, s->units - start);
+    int64_t u0 = FN(even_start)(count, s->splits, split), u1 = FN(even_start)(count, s->splits, split + 1);
+    for (int64_t u = u0; u < u1; u++) {
+        int64_t th = (start + u) % s->tiles_h, tw = (start + u) / s->tiles_h % s->segs * s->seg;
+        int64_t n = (start + u) / s->tiles_h / s->segs;
+        const real *first = (const real *)a->data + n * a->stride[0] + (g * all + i * VL) * a->stride[1];
+        int64_t r0 = of_x && u > u0 && th > 0 ? 2 : 0, top = of_x ? 4 * th : 0;
+        for (int64_t r = r0; r < 4 + halo; r++)
+            FN(wgw_row)(a, first, channels, 4 * th + r - pad_h, height, 4 * tw - pad_w, columns, width,
+                        ring + (top + r) % 6 * row);
+        if (of_x)
+            FN(wgw_transform_x)(ring, row, top, s->seg, v + u * s->seg * lanes, s->per_v, lanes);
+        else
+            FN(wgw_transform_gy)(ring, row, s->seg, y + u * s->seg * VL, s->per_y);
+    }
+}
+
+/* G' on both sides of M of some input channels, one output channel. Eight taps of a vector of channels are interleaved in registers, the ninth, which
+ * would make the network of shuffles twice as large, goes in one by one. */
+static void FN(wgw_inverse)(const real *m, int64_t channels, real *gw)
+{
+    for (int64_t c = 0; c < channels; c += VL) {
+        vec half[18], w[9], b[8];
+        real taps[8 * VL], last[VL];
+        FC_UNROLL for (int j = 0; j < 6; j++)
+        {
+            vec column[6], out[3];
+            FC_UNROLL for (int i = 0; i < 6; i++) column[i] = FN(load)(m + (i * 6 + j) * FC_LANES + c);
+            FN(wino_gt)(column, out);
+            FC_UNROLL for (int i = 0; i < 3; i++) half[i * 6 + j] = out[i];
+        }
+        FC_UNROLL for (int i = 0; i < 3; i++) FN(wino_gt)(half + i * 6, w + i * 3);
+        FC_UNROLL for (int round = 0; round < 3; round++)
+        {
+            FC_UNROLL for (int i = 0; i < 4; i++)
+            {
+                b[2 * i] = FN(zip_lo)(w[i], w[i + 4]);
+                b[2 * i + 1] = FN(zip_hi)(w[i], w[i + 4]);
+            }
+            FC_UNROLL for (int i = 0; i < 8; i++) w[i] = b[i];
+        }
+        FC_UNROLL for (int i = 0; i < 8; i++) FN(store)(taps + i * VL, w[i]);
+        FN(store)(last, w[8]);
+        for (int64_t i = 0; i < fc_min(VL, channels - c); i++) {
+            memcpy(gw + (c + i) * 9, taps + i * 8, 8 * sizeof(real));
+            gw[(c + i) * 9 + 8] = last[i];
+        }
+    }
+}
+
+/* A tile of gw, within its group. */
+typedef struct {
+    int64_t g, k0, rows, c0, channels;
+} FN(wgw_tile);
+
+static FN(wgw_tile) FN(wgw_tile_at)(const fc_plan *plan, const FN(wgw_stage) *at, int64_t i)
+{
+    const FN(wgw_state) *s = (const void *)plan->state;
+    FN(wgw_tile) t;
+    int64_t row = at->row0 + i / s->c_tiles;
+    t.g = row / s->k_tiles;
+    t.k0 = row % s->k_tiles * s->kb;
+    t.rows = fc_min(s->kb, plan->problem.out_channels - t.k0);
+    t.c0 = i % s->c_tiles * s->cb;
+    t.channels = fc_min(s->cb, plan->problem.in_channels - t.c0);
+    return t;
+}
+
+static void FN(wgw_finish)(const fc_plan *plan, fc_call *call, const FN(wgw_tile) *t, const real *m, int64_t k0, int64_t k1)
+{
+    const FN(wgw_state) *s = (const void *)plan->state;
+    const fc_array *gw = &call->array[3];
+    for (int64_t k = k0; k < k1; k++)
+        for (int64_t c = 0; c < t->channels; c += FC_LANES)
+            FN(wgw_inverse)(m + k * s->per_k + c * FC_WINO_F, fc_min(FC_LANES, t->channels - c),
+                            (real *)gw->data + (t->g * plan->problem.out_channels + t->k0 + k) * gw->stride[0] +
+                                (t->c0 + c) * gw->stride[1]);
+}
+
+/* The products of frequencies f0 .. f1 of a tile, summed over a chunk. */
+static void FN(wgw_multiply)(const fc_plan *plan, fc_call *call, const FN(wgw_stage) *at, int64_t task, char *scratch)
+{
+    const FN(wgw_state) *s = (const void *)plan->state;
+    int64_t part = task % s->f_parts, i = task / s->f_parts;
+    int64_t f0 = part * (FC_WINO_F / s->f_parts), f1 = f0 + FC_WINO_F / s->f_parts;
+    FN(wgw_tile) t = FN(wgw_tile_at)(plan, at, i);
+    int at_once = plan->stages == 2 * s->blocks * s->chunks;
+    int64_t tiles = fc_min(s->chunk, s->units - at->chunk * s->chunk) * s->seg;
+    real *y = (real *)call->workspace, *v = y + s->y, *local = (real *)(scratch + FC_SCRATCH_HEAD);
+    real *m = at_once ? local : v + s->v + i * s->m;
+    ptrdiff_t *row_at = (ptrdiff_t *)(local + (at_once ? s->m : 0)), *tile_at = row_at + s->kb;
+    for (int64_t k = 0; k < t.rows; k++)
+        row_at[k] = (t.k0 + k) / VL * FC_WINO_F * s->per_y + (t.k0 + k) % VL;
+    for (int64_t j = 0; j < tiles; j++)
+        tile_at[j] = j * VL;
+    y += t.g * s->k_vecs * FC_WINO_F * s->per_y;
+    v += (t.g * s->c_panels + t.c0 / FC_LANES) * FC_WINO_F * s->per_v;
+    int64_t groups = fc_ceil_div(t.rows, FC_ROWS_MAX), depths = fc_ceil_div(tiles, FC_WGW_DEPTH);
+    for (int64_t f = f0; f < f1; f++)
+        for (int64_t c = 0; c < t.channels; c += FC_LANES) {
+            int64_t lanes = fc_round_up(fc_min(FC_LANES, t.channels - c), VL);
+            const real *panel = v + (c / FC_LANES * FC_WINO_F + f) * s->per_v;
+            for (int64_t d = 0; d < depths; d++) {
+                int64_t t0 = FN(even_start)(tiles, depths, d), depth = FN(even_start)(tiles, depths, d + 1) - t0;
+                for (int64_t j = 0; j < groups; j++) {
+                    int64_t k = FN(even_start)(t.rows, groups, j), rows = FN(even_start)(t.rows, groups, j + 1) - k;
+                    FN(dest) to = {m + k * s->per_k + c * FC_WINO_F + f * FC_LANES, s->per_k, at->chunk + d > 0};
+                    for (int64_t r = 0; r < rows; r++) /* no pattern that the machine would foresee */
+                        for (int64_t e = 0; e < lanes; e += FC_ALIGN / (int64_t)sizeof(real))
+                            __builtin_prefetch(to.c + r * to.ldc + e, 1);
+                    FN(fma_rows)((int)rows, (int)(lanes / VL), y + f * s->per_y, row_at + k, tile_at + t0, depth,
+                                 panel + t0 * lanes, lanes, to);
+                }
+            }
+        }
+    if (at_once)
+        FN(wgw_finish)(plan, call, &t, m, 0, t.rows);
+}
+
+static void FN(wgw_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
+{
+    const FN(wgw_state) *s = (const void *)plan->state;
+    FN(wgw_stage) at = FN(wgw_stage_at)(plan, stage);
+    if (at.step == FN(WGW_TRANSFORM)) {
+        FN(wgw_transform)(plan, call, &at, task, scratch);
+    } else if (at.step == FN(WGW_MULTIPLY)) {
+        FN(wgw_multiply)(plan, call, &at, task, scratch);
+    } else {
+        int64_t slice = task % FC_WGW_SLICES, i = task / FC_WGW_SLICES;
+        FN(wgw_tile) t = FN(wgw_tile_at)(plan, &at, i);
+        const real *m = (const real *)call->workspace + s->y + s->v + i * s->m;
+        FN(wgw_finish)(plan, call, &t, m, FN(even_start)(t.rows, FC_WGW_SLICES, slice),
+                       FN(even_start)(t.rows, FC_WGW_SLICES, slice + 1));
+    }
+}
+
+static const fc_algorithm FN(wgrad_winograd) = {"winograd", FC_ISA_NAME, 1u << FC_CONV_WEIGHT_GRAD, FN(wgw_prepare),
+                                                FN(wgw_tasks), FN(wgw_run)};
