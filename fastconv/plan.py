@@ -53,7 +53,7 @@ ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "grouped", "winograd", "n
     FOLD,
     CHANNEL_SUM,
 ) = range(12)
-ADAPTIVE, COUNT_INCLUDE_PAD, TURNED = 1, 2, 4
+ADAPTIVE, COUNT_INCLUDE_PAD, TURNED, OFFSETS = 1, 2, 4, 8
 
 _VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
 _FLAT_ROWS = {"baseline": 5, "avx2": 4, "avx512": 8}  # FC_TAPS_MAX in kernels/tile.h

@@ -23,7 +23,7 @@ typedef enum {
     FC_CONV_INPUT_GRAD,  /* gy, w, bias or none (transposed convolution has one), gx */
     FC_CONV_WEIGHT_GRAD, /* x, gy, none, gw */
     FC_MATMUL,           /* a (M,K), b (K,N), bias (N) or none, c (M,N) */
-    FC_MAX_POOL,         /* x, none, indices (int64) or none, y */
+    FC_MAX_POOL,         /* x, none, indices (int64; bytes with FC_OFFSETS) or none, y */
     FC_MAX_POOL_GRAD,    /* gy, none, indices, gx */
     FC_MAX_UNPOOL,       /* x, none, indices, y */
     FC_AVG_POOL,         /* x, none, none, y */
@@ -39,8 +39,9 @@ typedef struct {
     int64_t in, out, kernel, stride, dilation, pad, pad_hi;
 } fc_axis;
 
-/* Pooling: windows of unequal sizes; padding counts in a mean. Products: a column of b, not a row, lies together (a hint). */
-enum { FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2, FC_TURNED = 4 };
+/* Pooling: windows of unequal sizes; padding counts in a mean; a maximum's index is a byte, the number of its tap in the window,
+ * instead of an int64 in the plane. Products: a column of b, not a row, lies together (a hint). */
+enum { FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2, FC_TURNED = 4, FC_OFFSETS = 8 };
 
 typedef struct {
     fc_op op;

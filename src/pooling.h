@@ -8,6 +8,9 @@
 
 typedef enum { FC_SUM, FC_MAX, FC_MAX_AT } fc_reduction;
 
+/* How a row of columns becomes what windows along it are reduced from, see pool_taps.c. */
+typedef enum { FC_KEPT, FC_HALVED, FC_PICKED } fc_feed;
+
 /* Part of an axis: first, first + step, ... `count` of them. */
 typedef struct {
     int64_t first, count, step;
@@ -25,6 +28,9 @@ static inline int64_t fc_share(int64_t o, int64_t in, int64_t out)
 /* ceil((o + 1) * in / out) */
 static inline int64_t fc_share_end(int64_t o, int64_t in, int64_t out) { return in - fc_share(out - 1 - o, in, out); }
 
+/* n / d, without the division where there is nothing to divide: tasks ask for many windows. */
+static inline int64_t fc_steps(int64_t n, int64_t d) { return d == 1 ? n : n / d; }
+
 /* Which elements of the input output o reads. */
 static inline fc_window fc_window_of(const fc_axis *a, int flags, int64_t o)
 {
@@ -32,11 +38,11 @@ static inline fc_window fc_window_of(const fc_axis *a, int flags, int64_t o)
         int64_t first = fc_share(o, a->in, a->out);
         return (fc_window){first, fc_share_end(o, a->in, a->out) - first, 1};
     }
-    int64_t start = o * a->stride - a->pad, skip = start < 0 ? fc_ceil_div(-start, a->dilation) : 0;
+    int64_t start = o * a->stride - a->pad, skip = start < 0 ? fc_steps(-start + a->dilation - 1, a->dilation) : 0;
     int64_t first = start + skip * a->dilation;
     if (first >= a->in)
         return (fc_window){0, 0, 1};
-    return (fc_window){first, fc_min(a->kernel - skip, (a->in - 1 - first) / a->dilation + 1), a->dilation};
+    return (fc_window){first, fc_min(a->kernel - skip, fc_steps(a->in - 1 - first, a->dilation) + 1), a->dilation};
 }
 
 /* Which outputs read element i of the input (no dilation): adaptive windows are their own transpose. */
@@ -59,39 +65,6 @@ static inline int64_t fc_window_size(const fc_axis *a, int flags, int64_t o)
         return fc_window_of(a, flags, o).count;
     int64_t start = o * a->stride - a->pad;
     return fc_min(start + a->kernel, a->in + a->pad_hi) - start;
-}
-
-/* Boxes of outputs of a plane whose panels stay within `budget` elements: rows of some vectors, then doubled along the axis
- * where it makes the panel smallest for its outputs. Neighbouring boxes read the same inputs, the fewer the better. */
-static inline fc_blocks fc_pool_blocks(const fc_corr *c, int64_t budget, int64_t pixels, int64_t row, int split)
-{
-    fc_blocks b = {.n = 1, .j = {1, 1, fc_min(c->axis[2].count, fc_min(row, pixels))}, .count_n = 1};
-    while (b.j[2] > 1 && fc_panel_elements(c, b.j, split) > budget)
-        b.j[2] = (b.j[2] + 1) / 2;
-    for (;;) {
-        double least = 0;
-        int best = -1;
-        for (int d = 0; d < FC_DIMS; d++) {
-            int64_t j[FC_DIMS] = {b.j[0], b.j[1], b.j[2]};
-            j[d] = fc_min(c->axis[d].count, 2 * j[d]);
-            int64_t panel = fc_panel_elements(c, j, split), outputs = j[0] * j[1] * j[2];
-            if (j[d] == b.j[d] || panel > budget || outputs > pixels)
-                continue;
-            if (best < 0 || (double)panel / (double)outputs < least) {
-                least = (double)panel / (double)outputs;
-                best = d;
-            }
-        }
-        if (best < 0)
-            break;
-        b.j[best] = fc_min(c->axis[best].count, 2 * b.j[best]);
-    }
-    for (int d = 0; d < FC_DIMS; d++) { /* evened out */
-        b.count[d] = fc_ceil_div(c->axis[d].count, b.j[d]);
-        b.j[d] = fc_ceil_div(c->axis[d].count, b.count[d]);
-        b.count[d] = fc_ceil_div(c->axis[d].count, b.j[d]);
-    }
-    return b;
 }
 
 /* Whether a plane of these sizes lies consecutively in memory. */

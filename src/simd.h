@@ -45,14 +45,11 @@ static inline vec FN(splat)(real x)
 #elif defined(__AVX2__)
     return (vec)_mm256_set1_pd(x);
 #else
-    vec v;
-    for (int i = 0; i < VL; i++)
-        v[i] = x;
-    return v;
+    return x - (vec){0}; /* a scalar operand is broadcast */
 #endif
 }
 
-static inline ivec FN(isplat)(lane x) { return x - (ivec){0}; } /* a scalar operand is broadcast */
+static inline ivec FN(isplat)(lane x) { return x - (ivec){0}; }
 
 /* The first n lanes (0 <= n <= VL): the others read as zero and are not written, nor is their memory touched. */
 static inline vec FN(load_n)(const real *p, int64_t n)
@@ -184,6 +181,22 @@ static inline vec FN(load_mask)(const real *p, FN(mask) m)
 }
 #endif
 
+/* The first n lanes, zero in the others. */
+static inline vec FN(keep_n)(vec v, int64_t n)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    return (vec)_mm512_maskz_mov_ps((__mmask16)((1u << n) - 1u), (__m512)v);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_maskz_mov_pd((__mmask8)((1u << n) - 1u), (__m512d)v);
+#else
+    vec kept = FN(zero)();
+    for (int i = 0; i < VL; i++)
+        if (i < n)
+            kept[i] = v[i];
+    return kept;
+#endif
+}
+
 /* m has all bits of a lane set or none: a where set, b elsewhere. */
 static inline vec FN(select)(ivec m, vec a, vec b) { return (vec)(((ivec)a & m) | ((ivec)b & ~m)); }
 static inline ivec FN(iselect)(ivec m, ivec a, ivec b) { return (a & m) | (b & ~m); }
@@ -225,6 +238,44 @@ static inline void FN(max_nan_at)(vec *best, ivec *at, vec v, ivec number)
     ivec take = (ivec)(v > *best) | (ivec)(v != v);
     *best = FN(select)(take, v, *best);
     *at = FN(iselect)(take, number, *at);
+#endif
+}
+
+/* The same for columns that come one after the other, each with a number that grows by rows first: of equal values the one
+ * with the smaller number stays. (Which of several NaNs stays is not said.) */
+static inline void FN(max_first)(vec *best, ivec *at, vec v, ivec number)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    __m512 b = (__m512)*best, c = (__m512)v;
+    __mmask16 take = _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(b, b, _CMP_ORD_Q), c, b, _CMP_NLE_UQ) |
+                     _mm512_mask_cmplt_epi32_mask(_mm512_cmp_ps_mask(c, b, _CMP_EQ_OQ), (__m512i)number, (__m512i)*at);
+    *best = (vec)_mm512_mask_mov_ps(b, take, c);
+    *at = (ivec)_mm512_mask_mov_epi32((__m512i)*at, take, (__m512i)number);
+#elif defined(__AVX512F__)
+    __m512d b = (__m512d)*best, c = (__m512d)v;
+    __mmask8 take = _mm512_mask_cmp_pd_mask(_mm512_cmp_pd_mask(b, b, _CMP_ORD_Q), c, b, _CMP_NLE_UQ) |
+                    _mm512_mask_cmplt_epi64_mask(_mm512_cmp_pd_mask(c, b, _CMP_EQ_OQ), (__m512i)number, (__m512i)*at);
+    *best = (vec)_mm512_mask_mov_pd(b, take, c);
+    *at = (ivec)_mm512_mask_mov_epi64((__m512i)*at, take, (__m512i)number);
+#else
+    ivec take = (ivec)(v > *best) | (ivec)(v != v) | ((ivec)(v == *best) & (ivec)(number < *at));
+    *best = FN(select)(take, v, *best);
+    *at = FN(iselect)(take, number, *at);
+#endif
+}
+
+/* Whether any bit is set. */
+static inline int FN(any)(ivec v)
+{
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256((__m256i)v, (__m256i)v);
+#else
+    lane bits = 0;
+    for (int i = 0; i < VL; i++)
+        bits |= v[i];
+    return bits != 0;
 #endif
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +24,7 @@ __all__ = [
 
 Ints = int | tuple[int, ...]
 Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...]
+T = TypeVar("T")
 OutputSize = int | None | tuple[int | None, ...]
 
 
@@ -88,9 +89,9 @@ def input_problem(op: str, n: int, grad: Array, input_shape: Any) -> tuple[bool,
 
 
 def _choose(problem: WindowProblem, op: int, dtype: np.dtype[Any], flags: int, divisor: float) -> _engine.Plan:
-    """Plan a pooling: outputs in the lanes where windows are of one form and close together, inputs elsewhere."""
-    if not flags & plan.ADAPTIVE and any(a.out > 1 for a in problem.axes):
-        with suppress(_engine.Unsupported):  # windows too large, or too far apart, for its panel
+    """Plan a pooling: outputs in the lanes where windows are small and close together, inputs elsewhere."""
+    if any(a.out > 1 for a in problem.axes):
+        with suppress(_engine.Unsupported):  # windows too large, or too far apart
             return plan.window_plan(problem, op, dtype, "taps", flags=flags, divisor=divisor)
     return plan.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
 
@@ -104,7 +105,7 @@ def prepare(
     return Recipe(shape, _choose(problem, kind, dtype, flags, divisor) if problem.batch else None)
 
 
-def recipe_for(key: tuple[Any, ...], options: tuple[Any, ...], make: Callable[[], Recipe]) -> Recipe:
+def recipe_for(key: tuple[Any, ...], options: tuple[Any, ...], make: Callable[[], T]) -> T:
     """Return the recipe that `make` gives, or the one it gave for this key and these options before."""
     if plan.exact(*options):
         return plan.cached((key, plan.typed(*options)), make)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from math import prod
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, plan
+from fastconv import _check, _engine, plan
 from fastconv._check import Array
 from fastconv.functional._docs import documented
 from fastconv.functional._pool import (
@@ -67,6 +69,55 @@ def _adaptive(op: str, n: int, input: Any, output_size: Any, return_indices: Any
 
     recipe = recipe_for((op, x.shape, x.dtype.num), (output_size,), make)
     return _with_indices(op, recipe, x, dtype, return_indices)
+
+
+def _by_offsets(
+    op: str, n: int, kind: int, batched: bool, shape: tuple[int, ...], dtype: np.dtype[Any], options: tuple[Any, ...]
+) -> Recipe | Literal[False]:
+    """Return the recipe of maxima, or of their gradient, that keeps in a byte which tap of its window a maximum was."""
+
+    def make() -> Recipe | Literal[False]:
+        problem = _check.window_problem(op, n, shape, batched, *options)
+        if prod(a.kernel for a in problem.axes) > 256:
+            return False
+        size = problem.output_shape if kind == plan.MAX_POOL else problem.input_shape
+        _check.result(op, size, dtype)
+        how = "taps" if kind == plan.MAX_POOL else "scatter"
+        try:
+            made = plan.window_plan(problem, kind, dtype, how, flags=plan.OFFSETS) if problem.batch else None
+        except _engine.Unsupported:  # windows too large, or too far apart
+            return False
+        return Recipe(size, made)
+
+    return recipe_for((op, "offsets", kind, batched, shape, dtype.num), options, make)
+
+
+def with_way_back(n: int, input: Any, *options: Any) -> tuple[Array, Callable[[ArrayLike], Array]]:
+    """Return the maxima, and the function from their gradient to the input's; `options` are those of a window.
+
+    Between the two, where windows allow it, a maximum's place is kept in a byte: an eighth of an index.
+    """
+    op = f"max_pool{n}d"
+    op_back = f"{op}_backward"
+    dtype, (x,) = _check.data(op, input=input)
+    batched, full = _check.shape_of(op, "input", x, n)
+    recipe = _by_offsets(op, n, plan.MAX_POOL, batched, full, x.dtype, options)
+    if not recipe:
+        kernel_size, stride, padding, dilation, ceil_mode = options
+        y, indices = _pool(op, n, x, kernel_size, stride, padding, dilation, ceil_mode, True)
+        shape = x.shape
+        return y.astype(dtype, copy=False), lambda grad_output: _backward(op_back, n, grad_output, indices, shape)
+    taken = _check.result(op, recipe.shape, np.dtype(np.uint8))
+    y = run(op, recipe, x, dtype, taken)
+
+    def backward(grad_output: ArrayLike) -> Array:
+        kind, (gy,) = _check.data(op_back, grad_output=grad_output)
+        _check.grad(op_back, gy, taken.shape)
+        back = _by_offsets(op, n, plan.MAX_POOL_GRAD, batched, full, gy.dtype, options)
+        assert back  # what is kept in bytes can be scattered
+        return run(op_back, back, gy, kind, taken)
+
+    return y, backward
 
 
 def _backward(op: str, n: int, grad_output: Any, indices: Any, input_shape: Any) -> Array:

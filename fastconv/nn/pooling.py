@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _check as check
 from fastconv import functional as F
+from fastconv.functional.max_pooling import with_way_back
 from fastconv.nn.module import Backward, Module
 
 __all__ = [
@@ -82,6 +83,12 @@ class _MaxPoolNd(_ByMaximum):
             "dilation": self.dilation,
             "ceil_mode": self.ceil_mode,
         }
+
+    def forward(self, input: ArrayLike, *, needs_input_grad: bool = True) -> tuple[Any, Backward]:
+        """Compute the output and the way back, see `Module.forward`."""
+        if self.return_indices:
+            return super().forward(input, needs_input_grad=needs_input_grad)
+        return with_way_back(self._axes, input, *self._options().values())
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""

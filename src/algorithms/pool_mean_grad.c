@@ -1,85 +1,114 @@
-/* pool_mean_grad.c: the gradient of mean pooling with sliding windows.
+/* pool_mean_grad.c: the gradient of mean pooling with sliding and small adaptive windows: first along, then down.
  *
- * Inputs are seen in cells of stride elements, along each axis: element i is number r of cell c where i + pad = c*stride + r,
- * and the outputs that read it are c, c - 1, ... c - q + 1. With k = (q - 1)*stride + m, 0 < m <= stride, there are q of them
- * for r < m and q - 1 for the rest. So a cell holds two different values along an axis, at most: a long and a short sum of
- * neighbouring gradients. Both are computed with cells in the lanes, and then dealt out. */
+ * Each element of the input adds up the gradients of the outputs that read it, each divided by its window's size. These are a
+ * run along each axis; so every row of gradients is divided, spread along W to a row of results, and then the rows that read a
+ * row of the input are added up with whole vectors, where the result is to be.
+ *
+ * With sliding windows, inputs are seen in cells of stride elements: element i is number r of cell c where i + pad = c*stride + r,
+ * and the outputs that read it are c, c - 1, ... c - q + 1. With k = (q - 1)*stride + m, 0 < m <= stride, there are q of them for
+ * r < m and q - 1 for the rest. So a cell holds two values, a long and a short sum of neighbouring gradients. Both are computed
+ * with cells in the lanes; with a stride of two they are interleaved by shuffles, with a larger one (and adaptive windows, whose
+ * gradients are added up one by one) they are picked by a table. */
 
-#define FC_CELL_STRIDE 1024   /* elements of a cell's side: a row of cells is laid out in the scratch */
-#define FC_CELL_SIZE (1 << 22) /* elements of a cell, which one task writes */
+#define FC_SPREAD_BUFFER ((int64_t)(16 << 10) / (int64_t)sizeof(real))  /* elements of rows between along and down */
+#define FC_SPREAD_LARGE ((int64_t)(256 << 10) / (int64_t)sizeof(real))  /* the same where many rows read one */
 
 typedef struct {
-    fc_blocks blocks;       /* cells of one plane */
-    int64_t boxes, bunch, bunches;
-    int64_t panel, flat, line;
+    int64_t readers[FC_DIMS], above; /* outputs that read an element, at most; rows of them */
+    int64_t width, widths;           /* results of a line that a task computes */
+    int64_t box[2], boxes[2];        /* its lines along D and H, and how many such there are */
+    int64_t bunch, bunches;          /* planes of a task */
+    int64_t cells, row, rows;        /* gradients under a line; elements of a row that is spread, and these rows */
+    int64_t batch, pitch;            /* rows that are divided before they are spread, and elements of one */
+    int64_t picks;                   /* gradients or sums that a table picks for a result */
 } FN(mean_grad_state);
 
-/* Cells along an axis as a correlation with the gradients: cell j reads outputs j + off .. j + off + taps - 1. */
-static inline fc_corr_axis FN(cells_of)(const fc_axis *a)
+typedef struct {
+    const fc_problem *p;
+    const FN(mean_grad_state) *s;
+    int64_t first[FC_DIMS], size[FC_DIMS]; /* the task's box of inputs */
+    int64_t o[FC_DIMS], outs[FC_DIMS];     /* the outputs that read them; along W with those that do not exist */
+    real *spread;                          /* rows of gradients, as results */
+    real *grads, *sums[2];                 /* rows of gradients, divided; the long and short sums of one */
+    real *sizes, *across;                  /* of windows: along W; rows of each row that is spread */
+    int64_t lo, hi;                        /* the gradients of a row that exist */
+    int64_t from[2], to[2];                /* with a stride of two: the gradients that even and odd results add up */
+    int32_t *pick;
+    ptrdiff_t *above;                      /* of each line the rows that are added up */
+    int32_t *count;
+} FN(mean_grad_task);
+
+static size_t FN(mean_grad_layout)(const FN(mean_grad_state) *s, char *base, FN(mean_grad_task) *t)
 {
-    int64_t first = a->pad / a->stride, q = fc_ceil_div(a->kernel, a->stride);
-    return (fc_corr_axis){(a->in - 1 + a->pad) / a->stride - first + 1, 0, 1, 1, q, first - (q - 1), 1, 0, 1};
+    size_t at = FC_SCRATCH_HEAD;
+    int64_t slack = 2 * VL, lines = s->box[0] * s->box[1];
+    t->spread = FN(carve)(base, &at, s->rows * s->row + slack, sizeof(real));
+    t->grads = FN(carve)(base, &at, (s->batch + 2) * s->pitch, sizeof(real));
+    t->sizes = FN(carve)(base, &at, s->cells + slack, sizeof(real));
+    t->across = FN(carve)(base, &at, s->rows, sizeof(real));
+    t->pick = FN(carve)(base, &at, s->picks * s->width, sizeof(int32_t));
+    t->above = FN(carve)(base, &at, lines * s->above, sizeof(ptrdiff_t));
+    t->count = FN(carve)(base, &at, lines, sizeof(int32_t));
+    return at;
 }
 
-static inline fc_corr FN(cells)(const fc_problem *p)
+/* The most outputs that read some of n neighbouring elements. */
+static inline int64_t FN(readers_most)(const fc_axis *a, int flags, int64_t n)
 {
-    fc_corr c = {.rows = 1, .reds = 1, .taps = 1};
-    for (int d = 0; d < FC_DIMS; d++) {
-        c.axis[d] = FN(cells_of)(&p->axis[d]);
-        c.in[d] = p->axis[d].out;
-        c.out[d] = p->axis[d].in;
-        c.taps *= c.axis[d].taps;
-    }
-    return c;
-}
-
-/* Taps of the long (0) and the short (1) sum: the short one lacks the first, the farthest output. */
-static inline int64_t FN(cell_taps)(const fc_axis *a, int is_short) { return fc_ceil_div(a->kernel, a->stride) - is_short; }
-
-/* Elements r0 .. r1 of a cell have that sum. */
-static inline void FN(cell_part)(const fc_axis *a, int is_short, int64_t *r0, int64_t *r1)
-{
-    int64_t m = a->kernel - (fc_ceil_div(a->kernel, a->stride) - 1) * a->stride;
-    *r0 = is_short ? m : 0;
-    *r1 = is_short ? a->stride : m;
+    if (flags & FC_ADAPTIVE)
+        return fc_min(a->out, n * (a->out / a->in + 1) + 2);
+    return fc_min(a->out, (n - 1) / a->stride + fc_ceil_div(a->kernel, a->stride) + 1);
 }
 
 static const char *FN(mean_grad_prepare)(fc_plan *plan)
 {
     const fc_problem *p = &plan->problem;
     FN(mean_grad_state) *s = (void *)plan->state;
-    double panel = 1, cell = 1;
-    if (p->flags & FC_ADAPTIVE)
-        return "windows of one size";
+    int adaptive = p->flags & FC_ADAPTIVE;
     for (int d = 0; d < FC_DIMS; d++) {
-        if (p->axis[d].stride > FC_CELL_STRIDE)
-            return "strides of at most 1024";
-        panel *= (double)FN(cell_taps)(&p->axis[d], 0);
-        cell *= (double)p->axis[d].stride;
+        const fc_axis *a = &p->axis[d];
+        s->readers[d] = adaptive ? fc_min(a->out, a->out / a->in + 2) : fc_ceil_div(a->kernel, a->stride);
     }
-    if (cell > FC_CELL_SIZE)
-        return "strides whose product is at most 2^22";
-    if (panel > (double)FC_POOL_PANEL)
-        return "windows of which a panel of gradients meets one element";
-    fc_corr c = FN(cells)(p);
-    int64_t work = (int64_t)cell + 4 * (c.axis[2].taps + c.axis[0].taps * c.axis[1].taps), planes = p->batch * p->in_channels;
-    int64_t budget = fc_max(FC_POOL_PANEL, fc_min(FC_POOL_LARGE, 16 * (int64_t)panel));
-    s->blocks = fc_pool_blocks(&c, budget, fc_max(1, fc_min(4 * FC_POOL_PIXELS / (int64_t)cell, FC_POOL_WORK / work)),
-                               FC_POOL_ROW, 0);
-    s->boxes = fc_blocks_count(&s->blocks);
-    int64_t cells = s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2];
-    s->bunch = fc_max(1, fc_min(FC_POOL_BUNCH / (cells * work), planes * s->boxes / FC_TASKS_WANTED));
-    s->bunch = fc_min(s->bunch, planes);
+    if ((double)s->readers[0] * (double)s->readers[1] > FC_POOL_ROWS || s->readers[2] > FC_POOL_REACH)
+        return "elements read by at most 1024 rows and 8192 columns of outputs";
+    if (adaptive && s->readers[2] > FC_POOL_PICKS)
+        return "elements read by at most 32 columns of outputs";
+    s->above = s->readers[0] * s->readers[1];
+    s->picks = adaptive ? s->readers[2] : 1;
+    int64_t most = fc_max(1, fc_min(FC_POOL_COLUMNS, FC_SPREAD_LARGE / s->above));
+    s->widths = fc_ceil_div(p->axis[2].in, most);
+    s->width = fc_ceil_div(p->axis[2].in, s->widths);
+    s->widths = fc_ceil_div(p->axis[2].in, s->width);
+    s->row = fc_round_up(s->width, 2 * VL);
+    s->cells = adaptive ? FN(readers_most)(&p->axis[2], p->flags, s->width)
+                        : (s->width - 1) / p->axis[2].stride + s->readers[2] + 1;
+    s->pitch = s->cells + 2 * VL;
+    s->batch = fc_max(1, fc_min(16, FC_POOL_BUFFER / s->pitch));
+    int64_t budget = fc_max(FC_SPREAD_BUFFER, fc_min(FC_SPREAD_LARGE, 2 * s->above * s->row));
+    int64_t box[2] = {1, 1};
+    for (int d = 1; d >= 0; d--) { /* doubled while their rows fit: all of H first */
+        while (box[d] < p->axis[d].in && FN(readers_most)(&p->axis[0], p->flags, d == 0 ? 2 * box[0] : 1) *
+                   FN(readers_most)(&p->axis[1], p->flags, d == 1 ? 2 * box[1] : box[1]) * s->row <= budget &&
+               2 * box[0] * box[1] * s->above <= FC_POOL_TABLE)
+            box[d] *= 2;
+        box[d] = fc_min(box[d], p->axis[d].in);
+        if (box[1] < p->axis[1].in)
+            break;
+    }
+    for (int d = 0; d < 2; d++) {
+        s->boxes[d] = fc_ceil_div(p->axis[d].in, box[d]);
+        s->box[d] = fc_ceil_div(p->axis[d].in, s->boxes[d]);
+        s->boxes[d] = fc_ceil_div(p->axis[d].in, s->box[d]);
+    }
+    s->rows = FN(readers_most)(&p->axis[0], p->flags, s->box[0]) * FN(readers_most)(&p->axis[1], p->flags, s->box[1]);
+    int64_t planes = p->batch * p->in_channels, boxes = s->boxes[0] * s->boxes[1] * s->widths;
+    int64_t work = (s->rows * s->readers[2] + s->box[0] * s->box[1] * s->above) * s->width;
+    s->bunch = fc_max(fc_ceil_div(FC_POOL_LEAST, work), planes * boxes / FC_TASKS_WANTED);
+    s->bunch = fc_max(1, fc_min(fc_min(s->bunch, planes), FC_POOL_WORK / work));
     s->bunches = fc_ceil_div(planes, s->bunch);
-    int64_t zero[FC_DIMS] = {0, 0, 0}, slack = FC_POOL_NV * VL;
-    fc_panel box = fc_panel_of(&c, zero, s->blocks.j, 1, 0);
-    s->panel = FN(aligned)(box.plane + slack);
-    s->flat = FN(aligned)(FN(flat_of)(&box, s->blocks.j) + slack);
-    s->line = FN(aligned)(s->blocks.j[2] * p->axis[2].stride + slack);
+    FN(mean_grad_task) none;
     plan->stages = 1;
-    plan->scratch = FC_SCRATCH_HEAD +
-                    (3 * s->panel + 2 * s->flat + s->line + FN(aligned)(box.row + VL)) * (int64_t)sizeof(real) +
-                    c.taps * (int64_t)sizeof(ptrdiff_t);
+    plan->scratch = (int64_t)FN(mean_grad_layout)(s, NULL, &none);
     return NULL;
 }
 
@@ -88,126 +117,184 @@ static ptrdiff_t FN(mean_grad_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_
     const FN(mean_grad_state) *s = (const void *)plan->state;
     (void)stage;
     *grain = 1;
-    return mode == FC_PACK ? 0 : s->boxes * s->bunches;
+    return mode == FC_PACK ? 0 : s->boxes[0] * s->boxes[1] * s->widths * s->bunches;
 }
 
-/* Everything that a task's planes share. */
-typedef struct {
-    fc_corr c;
-    fc_box box;
-    fc_panel panel;
-    real *grads;            /* the panel: gradients, each divided by its window's size */
-    real *along[2];         /* sums along W, long and short */
-    real *sums[2];          /* these summed along D and H, one slice at a time */
-    real *line, *sizes;     /* a row of the result; the sizes of the panel's windows along W */
-    ptrdiff_t *taps;
-} FN(cells_box);
+/* ---- a task ---- */
 
-/* The sum of x[i + tap] over `count` taps, in y if there is something to compute. */
-static const real *FN(sum_taps)(real *x, ptrdiff_t *tap, int64_t count, int64_t n, real *y)
+/* The rows of gradients under the box, and those that each of its lines adds up. */
+static void FN(mean_grad_rows)(FN(mean_grad_task) *t)
 {
-    if (count == 1)
-        return x + tap[0];
-    if (count == 0)
-        FN(fill_run)(y, 0, n);
-    else
-        FN(reduce_taps)(FC_SUM, (FN(found)){x, NULL}, &(FN(taps)){tap, NULL, count}, n, (FN(found)){y, NULL});
-    return y;
-}
-
-/* Divides the panel's gradients by the sizes of their windows. */
-static void FN(divide_panel)(const fc_problem *p, const FN(cells_box) *b)
-{
-    const fc_panel_axis *a = b->panel.axis;
-    for (int64_t d = 0; d < a[0].len; d++)
-        for (int64_t h = 0; h < a[1].len; h++) {
-            int64_t od = a[0].start + d, oh = a[1].start + h;
-            if (od < 0 || od >= b->c.in[0] || oh < 0 || oh >= b->c.in[1])
-                continue;
-            real *row = b->grads + d * b->panel.slice + h * b->panel.row;
-            real lines = (real)fc_window_size(&p->axis[0], p->flags, od) * (real)fc_window_size(&p->axis[1], p->flags, oh);
-            FN(put_means)(row, row, b->sizes, p->divisor != 0 ? (real)p->divisor : lines, b->panel.row);
+    const fc_axis *a = t->p->axis;
+    int flags = t->p->flags;
+    for (int d = 0; d < 2; d++) {
+        fc_window low = fc_readers_of(&a[d], flags, t->first[d]), high = fc_readers_of(&a[d], flags, t->first[d] + t->size[d] - 1);
+        t->o[d] = low.first;
+        t->outs[d] = fc_max(0, high.first + high.count - low.first);
+    }
+    for (int64_t i = 0; i < t->outs[0]; i++)
+        for (int64_t j = 0; j < t->outs[1]; j++) {
+            real size = (real)fc_window_size(&a[0], flags, t->o[0] + i) * (real)fc_window_size(&a[1], flags, t->o[1] + j);
+            t->across[i * t->outs[1] + j] = t->p->divisor != 0 ? (real)t->p->divisor : size;
         }
-}
-
-/* The long and the short sums along W for all rows of the panel: runs from which `along` reads. */
-static void FN(sum_along)(const fc_problem *p, const FN(cells_box) *b, const real **along)
-{
-    const fc_panel *panel = &b->panel;
-    int64_t n = panel->plane - panel->row + b->box.j[2];
-    for (int s = 0; s < 2; s++) {
-        int64_t count = FN(cell_taps)(&p->axis[2], s);
-        for (int64_t t = 0; t < count; t++)
-            b->taps[t] = t + s;
-        along[s] = FN(sum_taps)(b->grads, b->taps, count, n, b->along[s]);
+    ptrdiff_t *above = t->above;
+    int32_t *count = t->count;
+    for (int64_t x = 0; x < t->size[0]; x++) {
+        fc_window d = fc_readers_of(&a[0], flags, t->first[0] + x);
+        for (int64_t y = 0; y < t->size[1]; y++, above += t->s->above) {
+            fc_window h = fc_readers_of(&a[1], flags, t->first[1] + y);
+            *count++ = (int32_t)(d.count * h.count);
+            for (int64_t i = 0; i < d.count; i++)
+                for (int64_t j = 0; j < h.count; j++)
+                    above[i * h.count + j] = ((d.first - t->o[0] + i) * t->outs[1] + h.first - t->o[1] + j) * t->s->row;
+        }
     }
 }
 
-/* A row of cells, from its long and short sums, as a row of inputs. */
-static void FN(deal_row)(const fc_axis *a, const real *long_sum, const real *short_sum, int64_t n, real *line)
+/* The gradients along W under the box, and how they are spread. Those that do not exist are zero, and are never written. */
+static void FN(mean_grad_columns)(FN(mean_grad_task) *t)
 {
-    int64_t m, none;
-    FN(cell_part)(a, 0, &none, &m);
-    if (a->stride == 1) {
-        FN(copy_run)(line, long_sum, 1, n);
-    } else if (a->stride == 2) {
-        for (int64_t i = 0; i < n; i += VL) {
-            vec even = FN(load)(long_sum + i), odd = m == 2 ? even : FN(load)(short_sum + i);
-            FN(store)(line + 2 * i, FN(zip_lo)(even, odd));
-            FN(store)(line + 2 * i + VL, FN(zip_hi)(even, odd));
+    const FN(mean_grad_state) *s = t->s;
+    const fc_axis *a = &t->p->axis[2];
+    int64_t q = s->readers[2], m = a->kernel - (q - 1) * a->stride;
+    t->sums[0] = t->grads + s->batch * s->pitch;
+    t->sums[1] = t->sums[0] + s->pitch;
+    FN(fill_run)(t->grads, 0, (s->batch + 2) * s->pitch);
+    if (t->p->flags & FC_ADAPTIVE) {
+        t->o[2] = fc_readers_of(a, FC_ADAPTIVE, t->first[2]).first;
+        fc_window last = fc_readers_of(a, FC_ADAPTIVE, t->first[2] + t->size[2] - 1);
+        t->outs[2] = last.first + last.count - t->o[2];
+        for (int64_t i = 0; i < t->size[2]; i++) {
+            fc_window w = fc_readers_of(a, FC_ADAPTIVE, t->first[2] + i);
+            for (int64_t k = 0; k < s->picks; k++)
+                t->pick[k * s->width + i] = (int32_t)(k < w.count ? w.first - t->o[2] + k : s->cells); /* a zero */
         }
     } else {
-        for (int64_t r = 0; r < a->stride; r++) {
-            const real *from = r < m ? long_sum : short_sum;
-            for (int64_t i = 0; i < n; i++)
-                line[i * a->stride + r] = from[i];
+        int64_t at = t->first[2] + a->pad, cell = at / a->stride;
+        t->o[2] = cell - (q - 1);
+        t->outs[2] = (at + t->size[2] - 1) / a->stride - t->o[2] + 1;
+        for (int64_t i = 0; i < (a->stride == 2 ? 2 : t->size[2]); i++) {
+            int64_t k = (at + i) % a->stride >= m, j = (at + i) / a->stride - cell;
+            if (a->stride == 2) {
+                t->from[i] = j + k;
+                t->to[i] = j + q;
+            } else {
+                t->pick[i] = (int32_t)(k * s->pitch + j);
+            }
         }
     }
-}
-
-/* Writes the rows that have these sums along D and H, for the box's cells of slice d. */
-static void FN(put_cells)(const fc_problem *p, const FN(cells_box) *b, real *gx, int64_t d, const int *is_short,
-                          const real *const *sums)
-{
-    const fc_axis *a = p->axis;
-    int64_t first[FC_DIMS], r0[2], r1[2]; /* the input index of a cell's first element; the rows of this kind in a cell */
-    for (int i = 0; i < FC_DIMS; i++)
-        first[i] = (a[i].pad / a[i].stride + b->box.j0[i]) * a[i].stride - a[i].pad;
-    for (int i = 0; i < 2; i++)
-        FN(cell_part)(&a[i], is_short[i], &r0[i], &r1[i]);
-    int64_t skip = fc_max(0, -first[2]), width = fc_min(a[2].in, first[2] + b->box.j[2] * a[2].stride) - first[2] - skip;
-    for (int64_t h = 0; h < b->box.j[1]; h++) {
-        FN(deal_row)(&a[2], sums[0] + h * b->panel.row, sums[1] + h * b->panel.row, b->box.j[2], b->line);
-        for (int64_t rd = r0[0]; rd < r1[0]; rd++)
-            for (int64_t rh = r0[1]; rh < r1[1]; rh++) {
-                int64_t id = first[0] + d * a[0].stride + rd, ih = first[1] + h * a[1].stride + rh;
-                if (id >= 0 && id < a[0].in && ih >= 0 && ih < a[1].in)
-                    FN(copy_run)(gx + (id * a[1].in + ih) * a[2].in + first[2] + skip, b->line + skip, 1, width);
-            }
+    t->lo = fc_max(0, -t->o[2]);
+    t->hi = fc_max(t->lo, fc_min(t->outs[2], a->out - t->o[2]));
+    for (int64_t i = 0; i < s->pitch; i++) {
+        int64_t o = t->o[2] + i;
+        t->sizes[i] = t->p->divisor != 0 || o < 0 || o >= a->out ? 1 : (real)fc_window_size(a, t->p->flags, o);
     }
 }
 
-static void FN(mean_grad_plane)(const fc_problem *p, const FN(cells_box) *b, real *gx)
+/* x[i + first] + ... + x[i + last - 1] */
+FC_INLINE vec FN(sum_taps)(const real *x, int64_t first, int64_t last, int64_t i)
 {
-    const real *along[2], *sums[2];
-    int64_t n = FN(flat_of)(&b->panel, b->box.j);
-    FN(sum_along)(p, b, along);
-    for (int64_t d = 0; d < b->box.j[0]; d++)
-        for (int kind = 0; kind < 4; kind++) {
-            int is_short[2] = {kind / 2, kind % 2};
-            int64_t r0, r1, count = 0;
-            FN(cell_part)(&p->axis[0], is_short[0], &r0, &r1);
-            if (r0 == r1)
-                continue;
-            FN(cell_part)(&p->axis[1], is_short[1], &r0, &r1);
-            if (r0 == r1)
-                continue;
-            for (int64_t td = is_short[0]; td < b->c.axis[0].taps; td++)
-                for (int64_t th = is_short[1]; th < b->c.axis[1].taps; th++)
-                    b->taps[count++] = td * b->panel.slice + th * b->panel.row;
-            for (int s = 0; s < 2; s++)
-                sums[s] = FN(sum_taps)((real *)along[s] + d * b->panel.slice, b->taps, count, n, b->sums[s]);
-            FN(put_cells)(p, b, gx, d, is_short, sums);
+    vec sum = first < last ? FN(load)(x + i + first) : FN(zero)();
+    for (int64_t k = first + 1; k < last; k++)
+        sum += FN(load)(x + i + k);
+    return sum;
+}
+
+/* A row of gradients is divided. */
+static inline void FN(mean_grad_divide)(const FN(mean_grad_task) *t, const real *gy, ptrdiff_t step, real across, real *grads)
+{
+    gy += (t->o[2] + t->lo) * step;
+    grads += t->lo;
+    if (step != 1) {
+        FN(copy_run)(grads, gy, step, t->hi - t->lo);
+        gy = grads;
+    }
+    FN(put_means)(grads, gy, t->sizes + t->lo, across, t->hi - t->lo);
+}
+
+/* It becomes a row of results (which has room up to the next multiple of 2*VL). */
+static inline void FN(mean_grad_spread)(const FN(mean_grad_task) *t, const real *grads, real *restrict y)
+{
+    const FN(mean_grad_state) *s = t->s;
+    int64_t q = s->readers[2], n = t->size[2], stride = t->p->axis[2].stride;
+    const int32_t *pick = t->pick;
+    if (t->p->flags & FC_ADAPTIVE) {
+        for (int64_t i = 0; i < n; i++) {
+            real sum = grads[pick[i]];
+            for (int64_t k = 1; k < s->picks; k++)
+                sum += grads[pick[k * s->width + i]];
+            y[i] = sum;
+        }
+    } else if (stride == 1) {
+        for (int64_t i = 0; i < n; i += VL)
+            FN(store)(y + i, FN(sum_taps)(grads, 0, q, i));
+    } else if (stride == 2) {
+        int64_t e0 = t->from[0], e1 = t->to[0], o0 = t->from[1], o1 = t->to[1];
+        for (int64_t i = 0; i < n; i += 2 * VL) {
+            vec even = FN(sum_taps)(grads, e0, e1, i / 2), odd = FN(sum_taps)(grads, o0, o1, i / 2);
+            FN(store)(y + i, FN(zip_lo)(even, odd));
+            FN(store)(y + i + VL, FN(zip_hi)(even, odd));
+        }
+    } else {
+        for (int64_t i = 0; i < t->outs[2] - (q - 1); i += VL) {
+            FN(store)(t->sums[0] + i, FN(sum_taps)(grads, 0, q, i));
+            FN(store)(t->sums[1] + i, FN(sum_taps)(grads, 1, q, i));
+        }
+        for (int64_t i = 0; i < n; i++)
+            y[i] = t->sums[0][pick[i]];
+    }
+}
+
+/* All rows of a plane are divided and spread, some at a time: loads that straddle the stores before them would wait for these. */
+static __attribute__((noinline)) void FN(mean_grad_along)(const FN(mean_grad_task) *t, const fc_array *array, const real *gy)
+{
+    const FN(mean_grad_state) *s = t->s;
+    int64_t rows = t->outs[0] * t->outs[1], d = t->o[0], h = t->o[1];
+    for (int64_t r = 0; r < rows; r += s->batch) {
+        int64_t some = fc_min(s->batch, rows - r);
+        for (int64_t i = 0; i < some; i++) {
+            FN(mean_grad_divide)(t, gy + d * array->stride[2] + h * array->stride[3], array->stride[4], t->across[r + i],
+                                 t->grads + i * s->pitch);
+            if (++h == t->o[1] + t->outs[1]) {
+                h = t->o[1];
+                d++;
+            }
+        }
+        for (int64_t i = 0; i < some; i++)
+            FN(mean_grad_spread)(t, t->grads + i * s->pitch, t->spread + (r + i) * s->row);
+    }
+}
+
+static void FN(mean_grad_init)(const fc_plan *plan, ptrdiff_t task, char *scratch, FN(mean_grad_task) *t)
+{
+    const FN(mean_grad_state) *s = (const void *)plan->state;
+    FN(mean_grad_layout)(s, scratch, t);
+    t->p = &plan->problem;
+    t->s = s;
+    int64_t box[FC_DIMS] = {s->box[0], s->box[1], s->width};
+    t->first[2] = task % s->widths * s->width;
+    t->first[1] = task / s->widths % s->boxes[1] * s->box[1];
+    t->first[0] = task / s->widths / s->boxes[1] % s->boxes[0] * s->box[0];
+    for (int d = 0; d < FC_DIMS; d++)
+        t->size[d] = fc_min(box[d], t->p->axis[d].in - t->first[d]);
+    FN(mean_grad_rows)(t);
+    FN(mean_grad_columns)(t);
+}
+
+/* The rows that read each line of the box are added up. */
+static __attribute__((noinline)) void FN(mean_grad_down)(const FN(mean_grad_task) *t, real *gx)
+{
+    const fc_axis *a = t->p->axis;
+    ptrdiff_t *above = t->above;
+    int32_t *count = t->count;
+    for (int64_t d = 0; d < t->size[0]; d++)
+        for (int64_t h = 0; h < t->size[1]; h++, above += t->s->above, count++) {
+            real *to = gx + ((t->first[0] + d) * a[1].in + t->first[1] + h) * a[2].in;
+            if (*count)
+                FN(stack)(FC_SUM, 0, t->spread, 1, (FN(taps)){above, NULL, *count}, t->size[2], (FN(found)){to, NULL},
+                          (FN(found)){NULL, NULL});
+            else
+                FN(fill_run)(to, 0, t->size[2]);
         }
 }
 
@@ -215,29 +302,17 @@ static void FN(mean_grad_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stag
 {
     const fc_problem *p = &plan->problem;
     const FN(mean_grad_state) *s = (const void *)plan->state;
-    FN(cells_box) b = {.c = FN(cells)(p)};
-    b.box = fc_box_at(&s->blocks, &b.c, 1, task % s->boxes);
-    b.panel = fc_panel_of(&b.c, b.box.j0, b.box.j, 1, 0);
-    b.grads = (real *)(scratch + FC_SCRATCH_HEAD);
-    b.along[0] = b.grads + s->panel;
-    b.along[1] = b.along[0] + s->panel;
-    b.sums[0] = b.along[1] + s->panel;
-    b.sums[1] = b.sums[0] + s->flat;
-    b.line = b.sums[1] + s->flat;
-    b.sizes = b.line + s->line;
-    fc_panel box = fc_panel_of(&b.c, (int64_t[FC_DIMS]){0, 0, 0}, s->blocks.j, 1, 0);
-    b.taps = (ptrdiff_t *)(b.sizes + FN(aligned)(box.row + VL));
-    for (int64_t i = 0; i < b.panel.row; i++) {
-        int64_t o = b.panel.axis[2].start + i;
-        b.sizes[i] = p->divisor != 0 || o < 0 || o >= b.c.in[2] ? 1 : (real)fc_window_size(&p->axis[2], p->flags, o);
-    }
-    int64_t first = task / s->boxes * s->bunch, last = fc_min(first + s->bunch, p->batch * p->in_channels);
-    int64_t size = p->axis[0].in * p->axis[1].in * p->axis[2].in;
+    const fc_array *array = &call->array[0];
+    const fc_axis *a = p->axis;
+    FN(mean_grad_task) t;
+    FN(mean_grad_init)(plan, task, scratch, &t);
+    int64_t begin = task / s->widths / s->boxes[1] / s->boxes[0] * s->bunch, end = fc_min(begin + s->bunch, p->batch * p->in_channels);
     (void)stage;
-    for (int64_t i = first; i < last; i++) {
-        FN(panel_fill)(&b.panel, &b.c, &call->array[0], i / p->in_channels, 1, i % p->in_channels, 0, b.grads);
-        FN(divide_panel)(p, &b);
-        FN(mean_grad_plane)(p, &b, (real *)call->array[3].data + i * size); /* the caller's new array: consecutive */
+    for (int64_t plane = begin; plane < end; plane++) {
+        const real *gy = (const real *)array->data + plane / p->in_channels * array->stride[0] + plane % p->in_channels * array->stride[1];
+        real *gx = (real *)call->array[3].data + plane * a[0].in * a[1].in * a[2].in + t.first[2]; /* the caller's new array */
+        FN(mean_grad_along)(&t, array, gy);
+        FN(mean_grad_down)(&t, gx);
     }
 }
 

@@ -372,6 +372,23 @@ static FN(best) FN(reduce_plane)(fc_reduction kind, const real *x, int64_t first
     return FN(run_max_at)(x + first, last - first, 1, first);
 }
 
+/* As many small planes as a vector has lanes, or as there are. */
+FC_INLINE void FN(small_planes)(const fc_reduction kind, const fc_call *call, const real *x, ptrdiff_t step, int64_t i, int64_t count,
+                                int64_t size, real divisor)
+{
+    real *y = (real *)call->array[3].data + i;
+    vec found = FN(fold_planes)(kind, x, step, count, size);
+    if (kind == FC_SUM)
+        found /= FN(splat)(divisor);
+    FN(store_n)(y, found, count);
+    if (kind == FC_MAX_AT)
+        for (int64_t j = 0; j < count; j++) {
+            int64_t at = FN(find_max)(x + j * step, size, y[j]);
+            y[j] = x[j * step + at];
+            ((int64_t *)(void *)call->array[2].data)[i + j] = at;
+        }
+}
+
 static void FN(whole_planes)(const fc_problem *p, const FN(windows_state) *s, const fc_call *call, int64_t begin, int64_t end,
                              int64_t part)
 {
@@ -381,16 +398,29 @@ static void FN(whole_planes)(const fc_problem *p, const FN(windows_state) *s, co
     int64_t first = FN(even_start)(size, s->parts, part), last = FN(even_start)(size, s->parts, part + 1);
     int64_t n = begin / p->in_channels, k = begin % p->in_channels;
     real divisor = p->op == FC_AVG_POOL ? FN(line_divisor)(p, 0, 0) * FN(width_divisor)(p, 0) : 1;
-    for (int64_t i = begin; i < end; i++) {
-        FN(best) found = FN(reduce_plane)(kind, (const real *)x->data + n * x->stride[0] + k * x->stride[1], first, last);
-        if (s->parts > 1) {
-            ((FN(best) *)(void *)call->workspace)[i * s->parts + part] = found;
+    for (int64_t i = begin, count; i < end; i += count) {
+        const real *plane = (const real *)x->data + n * x->stride[0] + k * x->stride[1];
+        count = 1;
+        if (s->parts == 1 && size <= FC_SUM_CHUNK) {
+            count = fc_min(VL, fc_min(end - i, p->in_channels - k));
+            if (kind == FC_SUM)
+                FN(small_planes)(FC_SUM, call, plane, x->stride[1], i, count, size, divisor);
+            else if (kind == FC_MAX)
+                FN(small_planes)(FC_MAX, call, plane, x->stride[1], i, count, size, divisor);
+            else
+                FN(small_planes)(FC_MAX_AT, call, plane, x->stride[1], i, count, size, divisor);
         } else {
-            ((real *)call->array[3].data)[i] = found.value / divisor;
-            if (kind == FC_MAX_AT)
-                ((int64_t *)(void *)call->array[2].data)[i] = found.index;
+            FN(best) found = FN(reduce_plane)(kind, plane, first, last);
+            if (s->parts > 1) {
+                ((FN(best) *)(void *)call->workspace)[i * s->parts + part] = found;
+            } else {
+                ((real *)call->array[3].data)[i] = found.value / divisor;
+                if (kind == FC_MAX_AT)
+                    ((int64_t *)(void *)call->array[2].data)[i] = found.index;
+            }
         }
-        if (++k == p->in_channels) {
+        k += count;
+        if (k == p->in_channels) {
             k = 0;
             n++;
         }

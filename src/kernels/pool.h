@@ -1,90 +1,191 @@
-/* pool.h: sums and maxima under windows. Two ways to reduce:
+/* pool.h: sums and maxima under windows. Three ways to reduce:
  *
- *   reduce_taps  y[i] = reduction over t of x[i + tap[t]]     lanes along outputs: windows of one form, close together
- *   run_*        reduction of x[0 .. n)                       lanes along inputs: any window, as a run
+ *   stack   y[c] = reduction over rows of x[row + c]        whole vectors of columns, whatever the windows along W
+ *   slide   y[i] = reduction over taps of x[i + tap]        lanes along outputs: windows of one form
+ *   run_*   reduction of x[0 .. n)                          lanes along inputs: any window, as a run
  *
- * A maximum takes its elements in row-major order, and a later one only if it is greater or NaN: so the first maximum, or the
- * last NaN, is found. Where it lies is kept as a number of lane width: the distance from the window's start in the plane. */
+ * A maximum is the first one in row-major order, or the last NaN. Its number says where it lies: the distance from the window's
+ * start in the plane, or which tap it is; either grows in row-major order. */
 
-#if FC_VECTOR_BYTES == 64
-#define FC_POOL_NV 4 /* 4 values, 4 numbers, one of each, of 32 registers */
-#else
-#define FC_POOL_NV 2
-#endif
-
-/* Offsets of taps, and the number that each stands for. */
+/* Offsets, and the number that each stands for. */
 typedef struct {
-    ptrdiff_t *tap;
-    lane *number;
+    const ptrdiff_t *tap;
+    const lane *number;
     int64_t count;
 } FN(taps);
 
-/* Values, and with FC_MAX_AT the numbers beside them (NULL: all zero). */
+/* Values, and with FC_MAX_AT the numbers beside them. */
 typedef struct {
     real *x;
     lane *at;
 } FN(found);
 
-FC_INLINE void FN(reduce_tile)(const fc_reduction kind, const int chained, const int nv, FN(found) from,
-                               const FN(taps) *taps, FN(found) to)
+/* ---- rows ---- */
+
+static __attribute__((noinline)) vec FN(load_far)(const real *x, ptrdiff_t step, int64_t n)
 {
-    vec best[FC_POOL_NV];
-    ivec at[FC_POOL_NV];
+    vec v = {0};
+    for (int i = 0; i < VL && i < n; i++)
+        v[i] = x[i * step];
+    return v;
+}
+
+FC_INLINE vec FN(load_columns)(const int unit, const real *x, ptrdiff_t step, int64_t n)
+{
+    if (!unit)
+        return FN(load_far)(x, step, n);
+    return n >= VL ? FN(load)(x) : FN(load_n)(x, n);
+}
+
+/* `nv` vectors of columns, of which n are there, over all rows. */
+FC_INLINE void FN(stack_tile)(const fc_reduction kind, const int unit, const int nv, const int64_t count, const real *x,
+                              ptrdiff_t step, FN(taps) rows, int64_t n, vec *best, ivec *at)
+{
     FC_UNROLL for (int j = 0; j < nv; j++)
     {
-        best[j] = FN(load)(from.x + taps->tap[0] + j * VL);
-        if (kind == FC_MAX_AT)
-            at[j] = FN(isplat)(taps->number[0]) + (chained ? FN(iload)(from.at + taps->tap[0] + j * VL) : (ivec){0});
+        best[j] = FN(load_columns)(unit, x + (rows.tap[0] + j * VL * step), step, n - j * VL);
+        at[j] = kind == FC_MAX_AT ? FN(isplat)(rows.number[0]) : (ivec){0};
     }
-    for (int64_t t = 1; t < taps->count; t++) {
-        ptrdiff_t off = taps->tap[t];
-        ivec number = kind == FC_MAX_AT ? FN(isplat)(taps->number[t]) : (ivec){0};
+    for (int64_t r = 1; r < count; r++) {
+        ivec number = kind == FC_MAX_AT ? FN(isplat)(rows.number[r]) : (ivec){0};
         FC_UNROLL for (int j = 0; j < nv; j++)
         {
-            vec v = FN(load)(from.x + off + j * VL);
+            vec v = FN(load_columns)(unit, x + (rows.tap[r] + j * VL * step), step, n - j * VL);
             if (kind == FC_SUM)
                 best[j] += v;
             else if (kind == FC_MAX)
                 best[j] = FN(max_nan)(best[j], v);
             else
-                FN(max_nan_at)(&best[j], &at[j], v, chained ? number + FN(iload)(from.at + off + j * VL) : number);
+                FN(max_nan_at)(&best[j], &at[j], v, number);
         }
+    }
+}
+
+/* One or two vectors of columns go to `to`, or even ones there and odd ones to `odd`. Only n of them are written if not dealt. */
+FC_INLINE void FN(stack_put)(const fc_reduction kind, const int dealt, const int nv, int64_t n, const vec *best, const ivec *at,
+                             int64_t i, FN(found) to, FN(found) odd)
+{
+    if (dealt) {
+        vec other = nv == 2 ? best[1] : FN(zero)();
+        FN(store)(to.x + i / 2, FN(evens)(best[0], other));
+        FN(store)(odd.x + i / 2, FN(odds)(best[0], other));
+        if (kind == FC_MAX_AT) {
+            vec low = (vec)at[0], high = (vec)at[nv - 1];
+            FN(istore)(to.at + i / 2, (ivec)FN(evens)(low, high));
+            FN(istore)(odd.at + i / 2, (ivec)FN(odds)(low, high));
+        }
+        return;
     }
     FC_UNROLL for (int j = 0; j < nv; j++)
     {
-        FN(store)(to.x + j * VL, best[j]);
-        if (kind == FC_MAX_AT)
-            FN(istore)(to.at + j * VL, at[j]);
-    }
-}
-
-FC_INLINE void FN(reduce_all)(const fc_reduction kind, const int chained, FN(found) from, const FN(taps) *taps, int64_t n,
-                              FN(found) to)
-{
-    int64_t i = 0;
-    for (; n - i > (FC_POOL_NV - 1) * VL; i += FC_POOL_NV * VL)
-        FN(reduce_tile)(kind, chained, FC_POOL_NV, (FN(found)){from.x + i, chained ? from.at + i : NULL}, taps,
-                        (FN(found)){to.x + i, kind == FC_MAX_AT ? to.at + i : NULL});
-    for (; i < n; i += VL)
-        FN(reduce_tile)(kind, chained, 1, (FN(found)){from.x + i, chained ? from.at + i : NULL}, taps,
-                        (FN(found)){to.x + i, kind == FC_MAX_AT ? to.at + i : NULL});
-}
-
-/* n results (reads and writes up to the next multiple of VL). At least one tap. */
-static __attribute__((noinline)) void FN(reduce_taps)(fc_reduction kind, FN(found) from, const FN(taps) *taps, int64_t n,
-                                                      FN(found) to)
-{
-    switch (kind) {
-    case FC_SUM: FN(reduce_all)(FC_SUM, 0, from, taps, n, to); break;
-    case FC_MAX: FN(reduce_all)(FC_MAX, 0, from, taps, n, to); break;
-    case FC_MAX_AT:
-        if (from.at)
-            FN(reduce_all)(FC_MAX_AT, 1, from, taps, n, to);
+        if (n - j * VL >= VL)
+            FN(store)(to.x + i + j * VL, best[j]);
         else
-            FN(reduce_all)(FC_MAX_AT, 0, from, taps, n, to);
-        break;
+            FN(store_n)(to.x + i + j * VL, best[j], n - j * VL);
+        if (kind == FC_MAX_AT)
+            FN(istore)(to.at + i + j * VL, at[j]);
     }
 }
+
+FC_INLINE int FN(stack_all)(const fc_reduction kind, const int dealt, const int unit, const int64_t count, const real *x,
+                            ptrdiff_t step, FN(taps) rows, int64_t n, FN(found) to, FN(found) odd)
+{
+    const ivec negative_zero = (ivec)FN(splat)((real)-0.0);
+    vec best[2] = {FN(zero)(), FN(zero)()};
+    ivec at[2], doubt = {0};
+    int64_t i = 0;
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+        FN(stack_tile)(kind, unit, 2, count, x + i * step, step, rows, 2 * VL, best, at);
+        FN(stack_put)(kind, dealt, 2, 2 * VL, best, at, i, to, odd);
+        if (kind == FC_MAX)
+            doubt |= ((ivec)best[0] == negative_zero) | ((ivec)best[1] == negative_zero);
+    }
+    if (n - i > VL) {
+        FN(stack_tile)(kind, unit, 2, count, x + i * step, step, rows, n - i, best, at);
+        FN(stack_put)(kind, dealt, 2, n - i, best, at, i, to, odd);
+    } else if (n > i) {
+        FN(stack_tile)(kind, unit, 1, count, x + i * step, step, rows, n - i, best, at);
+        FN(stack_put)(kind, dealt, 1, n - i, best, at, i, to, odd);
+    }
+    if (kind != FC_MAX)
+        return 0;
+    return FN(any)(doubt | ((ivec)best[0] == negative_zero) | ((ivec)best[1] == negative_zero));
+}
+
+static __attribute__((noinline)) int FN(stack_far)(fc_reduction kind, const real *x, ptrdiff_t step, FN(taps) rows, int64_t n,
+                                                   FN(found) to, FN(found) odd)
+{
+    return odd.x ? FN(stack_all)(kind, 1, 0, rows.count, x, step, rows, n, to, odd)
+                 : FN(stack_all)(kind, 0, 0, rows.count, x, step, rows, n, to, odd);
+}
+
+/* Columns 0 .. n of rows of elements `step` apart, reduced to one row. If they are dealt, even columns go to `to` and odd
+ * ones to `odd`, and up to 2*VL elements are written beyond. With FC_MAX, returns whether some maximum is -0.0 (then a row's
+ * number may decide on a zero's sign). The usual numbers of rows are constants: short rows have no time for loops. */
+FC_INLINE int FN(stack)(const fc_reduction kind, const int dealt, const real *x, ptrdiff_t step, FN(taps) rows, int64_t n,
+                        FN(found) to, FN(found) odd)
+{
+    if (step != 1)
+        return FN(stack_far)(kind, x, step, rows, n, to, odd);
+    if (rows.count == 2 && kind != FC_MAX_AT)
+        return FN(stack_all)(kind, dealt, 1, 2, x, 1, rows, n, to, odd);
+    if (rows.count == 3 && kind != FC_MAX_AT)
+        return FN(stack_all)(kind, dealt, 1, 3, x, 1, rows, n, to, odd);
+    return FN(stack_all)(kind, dealt, 1, rows.count, x, 1, rows, n, to, odd);
+}
+
+/* ---- windows of one form ---- */
+
+FC_INLINE vec FN(slide_tile)(const fc_reduction kind, const int64_t count, FN(found) from, FN(taps) taps, int64_t i, ivec *at)
+{
+    vec best = FN(load)(from.x + taps.tap[0] + i);
+    if (kind == FC_MAX_AT)
+        *at = FN(isplat)(taps.number[0]) + FN(iload)(from.at + taps.tap[0] + i);
+    for (int64_t t = 1; t < count; t++) {
+        vec v = FN(load)(from.x + taps.tap[t] + i);
+        if (kind == FC_SUM)
+            best += v;
+        else if (kind == FC_MAX)
+            best = FN(max_nan)(best, v);
+        else
+            FN(max_first)(&best, at, v, FN(isplat)(taps.number[t]) + FN(iload)(from.at + taps.tap[t] + i));
+    }
+    return best;
+}
+
+/* n results (reads values, numbers and sizes, and writes numbers, up to the next multiple of VL). Sums are divided by
+ * sizes[i] * lines. With FC_MAX_AT, returns whether some number says nothing: of NaN, and of -infinity, which padding is. */
+FC_INLINE int FN(slide)(const fc_reduction kind, const int64_t count, FN(found) from, FN(taps) taps, int64_t n, const real *sizes,
+                        real lines, FN(found) to)
+{
+    vec across = FN(splat)(lines);
+    ivec known = ~(ivec){0};
+    for (int64_t i = 0; i < n; i += VL) {
+        ivec at = {0};
+        vec best = FN(slide_tile)(kind, count, from, taps, i, &at);
+        if (kind == FC_SUM)
+            best /= FN(load)(sizes + i) * across;
+        if (n - i >= VL) {
+            FN(store)(to.x + i, best);
+        } else {
+            FN(store_n)(to.x + i, best, n - i);
+            best = kind == FC_MAX_AT ? FN(keep_n)(best, n - i) : best;
+        }
+        if (kind == FC_MAX_AT) {
+            known &= (ivec)(best > -(real)INFINITY);
+            FN(istore)(to.at + i, at);
+        }
+    }
+    return kind == FC_MAX_AT && FN(any)(~known);
+}
+
+static inline void FN(store_bytes)(uint8_t *restrict y, const lane *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (uint8_t)x[i];
+}
+
+/* ---- runs ---- */
 
 /* A sum, or a maximum and its index in the plane. index < 0: nothing yet. */
 typedef struct {
@@ -147,105 +248,92 @@ static inline real FN(run_sum)(const real *x, int64_t n)
     return sum;
 }
 
+/* Maximum of x[0 .. n), lane by lane. */
+static inline vec FN(lanes_max)(const real *x, int64_t n)
+{
+    vec most[4];
+    int64_t i = 0;
+    if (n < VL) {
+        most[0] = FN(splat)(x[0]);
+        for (i = 1; i < n; i++)
+            most[0] = FN(max_nan)(most[0], FN(splat)(x[i]));
+        return most[0];
+    }
+    most[0] = most[1] = most[2] = most[3] = FN(load)(x);
+    for (; i + 4 * VL <= n; i += 4 * VL)
+        FC_UNROLL for (int j = 0; j < 4; j++) most[j] = FN(max_nan)(most[j], FN(load)(x + i + j * VL));
+    for (; i + VL <= n; i += VL)
+        most[1] = FN(max_nan)(most[1], FN(load)(x + i));
+    most[2] = FN(max_nan)(most[2], FN(load)(x + n - VL)); /* the last ones, some of them again */
+    return FN(max_nan)(FN(max_nan)(most[0], most[1]), FN(max_nan)(most[2], most[3]));
+}
+
 /* Maximum of x[0], x[step] ...: n of them, at least one. */
 static real FN(run_max)(const real *x, int64_t n, ptrdiff_t step)
 {
-    real best = x[0];
-    int64_t i = 1;
+    real best = x[0], lanes[VL];
     if (step == 1 && n >= VL) {
-        vec most = FN(load)(x), other = most;
-        for (i = VL; i + 2 * VL <= n; i += 2 * VL) {
-            most = FN(max_nan)(most, FN(load)(x + i));
-            other = FN(max_nan)(other, FN(load)(x + i + VL));
-        }
-        for (; i + VL <= n; i += VL)
-            most = FN(max_nan)(most, FN(load)(x + i));
-        most = FN(max_nan)(FN(max_nan)(most, other), FN(load)(x + n - VL)); /* the last ones, some of them again */
-        real lanes[VL];
-        FN(store)(lanes, most);
-        best = lanes[0];
-        for (int j = 1; j < VL; j++)
-            best = lanes[j] > best || lanes[j] != lanes[j] ? lanes[j] : best;
-        return best;
+        FN(store)(lanes, FN(lanes_max)(x, n));
+        x = lanes;
+        n = VL;
     }
-    for (; i < n; i++)
+    for (int64_t i = 0; i < n; i++)
         best = x[i * step] > best || x[i * step] != x[i * step] ? x[i * step] : best;
     return best;
 }
 
-/* The same, and which one it is: x[i * step] has index first + i * step. */
+/* The first of x[0 .. n) that equals its maximum, or the last NaN if that is one. */
+static inline int64_t FN(find_max)(const real *x, int64_t n, real most)
+{
+    int64_t i = 0;
+    if (most != most) {
+        for (i = n - 1; x[i] == x[i];)
+            i--;
+        return i;
+    }
+    vec wanted = FN(splat)(most);
+    while (i + VL <= n && !FN(any)((ivec)(FN(load)(x + i) == wanted)))
+        i += VL;
+    while (x[i] != most)
+        i++;
+    return i;
+}
+
+/* A vector of sums or maxima of the `count` <= VL planes of n elements that lie `step` apart: their lanes, folded all at once. */
+FC_INLINE vec FN(fold_planes)(const fc_reduction kind, const real *x, ptrdiff_t step, int64_t count, int64_t n)
+{
+    vec part[VL];
+    for (int j = 0; j < VL; j++)
+        part[j] = j >= count ? FN(zero)() : kind == FC_SUM ? FN(chunk_sum)(x + j * step, n) : FN(lanes_max)(x + j * step, n);
+    for (int half = VL / 2; half; half /= 2)
+        FC_UNROLL for (int i = 0; i < half; i++)
+        {
+            vec low = FN(zip_lo)(part[i], part[i + half]), high = FN(zip_hi)(part[i], part[i + half]);
+            part[i] = kind == FC_SUM ? low + high : FN(max_nan)(low, high);
+        }
+    return part[0];
+}
+
+/* The maximum of x[0], x[step] ... and which one it is: x[i * step] has index first + i * step. */
 static FN(best) FN(run_max_at)(const real *x, int64_t n, ptrdiff_t step, int64_t first)
 {
     FN(best) best = {0, -1};
-    int64_t i = 0;
     if (step == 1 && n >= VL) {
-        vec most = FN(load)(x);
-        ivec at = FN(isplat)(0);
-        for (i = VL; i + VL <= n; i += VL)
-            FN(max_nan_at)(&most, &at, FN(load)(x + i), FN(isplat)((lane)(i / VL)));
-        real values[VL];
-        lane blocks[VL];
-        FN(store)(values, most);
-        FN(istore)(blocks, at);
-        for (int j = 0; j < VL; j++)
-            FN(take_better)(&best, values[j], first + blocks[j] * (int64_t)VL + j);
+        int64_t i = FN(find_max)(x, n, FN(run_max)(x, n, 1));
+        return (FN(best)){x[i], first + i};
     }
-    for (; i < n; i++)
+    for (int64_t i = 0; i < n; i++)
         FN(take_better)(&best, x[i * step], first + i * step);
     return best;
 }
 
-/* a[i] = x[2i], b[i] = x[2i + 1], n elements in all. */
-static inline void FN(deal_pairs)(const real *x, int64_t n, real *a, real *b)
+/* y[i] = x[i] / (size[i] * lines); zeros are written beyond, up to the next multiple of VL, up to which sizes are read. */
+static inline void FN(put_means)(real *y, const real *x, const real *size, real lines, int64_t n)
 {
-    int64_t pairs = n / 2, i = 0;
-    for (; i + VL <= pairs; i += VL) {
-        vec u = FN(load)(x + 2 * i), v = FN(load)(x + 2 * i + VL);
-        FN(store)(a + i, FN(evens)(u, v));
-        FN(store)(b + i, FN(odds)(u, v));
-    }
-    int64_t rest = pairs - i;
-    if (rest && pairs >= VL) { /* the last vector, some of it again */
-        i = pairs - VL;
-        vec u = FN(load)(x + 2 * i), v = FN(load)(x + 2 * i + VL);
-        FN(store)(a + i, FN(evens)(u, v));
-        FN(store)(b + i, FN(odds)(u, v));
-    } else if (rest) {
-        vec u = FN(load_n)(x, fc_min(VL, 2 * rest)), v = FN(load_n)(x + VL, fc_max(0, 2 * rest - VL));
-        FN(store_n)(a, FN(evens)(u, v), rest);
-        FN(store_n)(b, FN(odds)(u, v), rest);
-    }
-    if (n % 2)
-        a[pairs] = x[n - 1];
-}
-
-/* panel_fill for one channel. With a step of two both phases of a row are written in one go. */
-static __attribute__((noinline)) void FN(pool_fill)(const fc_panel *p, const fc_corr *c, const fc_array *x, int64_t n, int64_t k,
-                                                    real fill, real *dst)
-{
-    const fc_panel_axis *a = p->axis;
-    if (a[2].phases != 2 || a[2].step != 1 || x->stride[4] != 1) {
-        FN(panel_fill)(p, c, x, n, 1, k, fill, dst);
-        return;
-    }
-    int64_t lo = fc_max(0, -a[2].start), hi = fc_min(a[2].extent, c->in[2] - a[2].start); /* positions inside the input */
-    const real *plane = (const real *)x->data + n * x->stride[0] + k * x->stride[1] + fc_max(0, a[2].start);
-    for (int64_t f = 0; f < a[0].phases * a[1].phases; f++) {
-        real *row = dst + 2 * f * p->phase_size, *other = row + p->phase_size;
-        for (int64_t d = 0, sd = a[0].start + f / a[1].phases * a[0].step; d < a[0].len; d++, sd += a[0].phases * a[0].step)
-            for (int64_t h = 0, sh = a[1].start + f % a[1].phases * a[1].step; h < a[1].len;
-                 h++, sh += a[1].phases * a[1].step, row += p->row, other += p->row) {
-                if (sd < 0 || sd >= c->in[0] || sh < 0 || sh >= c->in[1] || hi <= lo) {
-                    FN(fill_run)(row, fill, p->row);
-                    FN(fill_run)(other, fill, p->row);
-                    continue;
-                }
-                FN(deal_pairs)(plane + sd * x->stride[2] + sh * x->stride[3], hi - lo, lo % 2 ? other + lo / 2 : row + lo / 2,
-                               lo % 2 ? row + lo / 2 + 1 : other + lo / 2);
-                for (int64_t i = 0; i < lo; i++)
-                    (i % 2 ? other : row)[i / 2] = fill;
-                for (int64_t i = hi; i < 2 * p->row; i++)
-                    (i % 2 ? other : row)[i / 2] = fill;
-            }
-    }
+    vec l = FN(splat)(lines);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        FN(store)(y + i, FN(load)(x + i) / (FN(load)(size + i) * l));
+    if (i < n)
+        FN(store)(y + i, FN(keep_n)(FN(load_n)(x + i, n - i) / (FN(load)(size + i) * l), n - i));
 }

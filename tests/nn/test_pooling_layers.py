@@ -85,6 +85,8 @@ def test_calling_does_not_ask_for_indices(monkeypatch: pytest.MonkeyPatch) -> No
     layer(distinct(2))
     assert asked == [False]
     layer.forward(distinct(2))
+    assert asked == [False]
+    nn.MaxPool2d(2, return_indices=True).forward(distinct(2))
     assert asked == [False, True]
 
 
