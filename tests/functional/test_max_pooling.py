@@ -28,7 +28,7 @@ from windows import (
 import fastconv as fc
 from fastconv import plan, reference
 from fastconv._config import isa_limit
-from fastconv.functional import _pool
+from fastconv.functional import _pool, max_pooling
 
 SMALL = [w for w in SLIDING + DILATED if np.prod(w.shape) < 10_000]
 SPECIAL = ("nan", "-inf", "inf", "all -inf", "all nan", "zeros")
@@ -98,6 +98,23 @@ def test_nan_and_infinity(window: Window, isa: str) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("window", [w for w in SMALL if np.prod(w.kernel) < 15 and np.max(w.stride or 1) < 5], ids=str)
+def test_a_zero_keeps_its_sign(window: Window, isa: str) -> None:
+    """Of equal zeros the first is taken, bit by bit, whether or not its index is asked for."""
+    for dtype in DTYPES:
+        x, y, at = expected(window, dtype, "zeros")
+        if y[0, 0].size == 1:  # whole planes
+            continue
+        spatial = (*x.shape[: -window.axes], -1)
+        want = np.signbit(np.take_along_axis(x.reshape(spatial), at.reshape(spatial), -1)).reshape(y.shape)
+        with isa_limit(isa):
+            pool = function(fc, "max_pool", window)
+            np.testing.assert_array_equal(np.signbit(pool(x, window.kernel, **window.options)), want)
+            got, _ = pool(x, window.kernel, **window.options, return_indices=True)
+        np.testing.assert_array_equal(np.signbit(got), want)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("window", SMALL[1::2], ids=str)
 def test_the_algorithm_for_any_windows(window: Window, isa: str, only_windows: None) -> None:
     for dtype, kind in product(DTYPES, ("", "nan", "-inf")):
@@ -151,6 +168,34 @@ def test_gradients_go_to_the_maxima(window: Window, isa: str) -> None:
             gx = function(fc, "max_pool", window, True)(gy, at, x.shape)
         assert_same(gx, function(reference, "max_pool", window, True)(gy, at, x.shape), share=0)
         assert dot(gy, y) == dot(gx, x)  # adjoint to the selection of the maxima, to the last bit
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("window", SLIDING + DILATED, ids=str)
+def test_what_a_layer_keeps_says_as_much_as_indices(window: Window, isa: str) -> None:
+    """Bytes where windows have at most 256 taps: the same gradient, bit by bit."""
+    for dtype, kind in product(DTYPES, ("", "nan", "all -inf") if window in SMALL else ("",)):
+        x, y, at = expected(window, dtype, kind)
+        gy = np.random.default_rng(4).standard_normal(y.shape).astype(dtype)
+        with isa_limit(isa):
+            got, backward = max_pooling.with_way_back(window.axes, x, window.kernel, *window.options.values())
+            gx = backward(gy)
+            want = function(fc, "max_pool", window, True)(gy, at, x.shape)
+        assert_same(got, y, share=0)
+        assert gx.tobytes() == want.tobytes()
+        with pytest.raises(ValueError, match="grad_output"):
+            backward(gy[..., :-1])
+
+
+@pytest.mark.parametrize("taps", [256, 257])
+def test_a_byte_counts_256_taps(taps: int) -> None:
+    x = np.zeros((1, 1, 258), np.float32)
+    x[0, 0, [255, 256]] = 1, 2
+    y, backward = max_pooling.with_way_back(1, x, taps, 1, 0, 1, False)
+    kept = [c.cell_contents for c in backward.__closure__ or () if isinstance(c.cell_contents, np.ndarray)]
+    assert [a.dtype for a in kept] == [np.uint8 if taps == 256 else np.int64]
+    gx = backward(np.array([[[3.0, 4, 5]]], np.float32)[..., : y.size])
+    assert gx[0, 0, 254:].tolist() == ([0, 3, 9, 0] if taps == 256 else [0, 0, 7, 0])
 
 
 @pytest.mark.parametrize("isa", ISAS)

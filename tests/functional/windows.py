@@ -66,6 +66,10 @@ SLIDING = [
     *[Window((1, 2, 7, 2 * w + 1), 3, 2, 1) for w in WIDTHS],
     *[Window((1, 2, 6, 2 * w), 2) for w in WIDTHS],
     *[Window((1, 3, w), 2, 1, 1) for w in WIDTHS],
+    # columns dealt in pairs of vectors, with padding of either kind; picked with larger strides
+    *[Window((1, 2, 5, 2 * w + 2), 3, 2, ((1, 0), (2, 2))) for w in WIDTHS[::2]],
+    *[Window((1, 2, 7, 3 * w), 3, 3, (0, 1)) for w in WIDTHS[::2]],
+    *[Window((1, 2, 7, 4 * w + 1), (4, 5), 4, (1, 2)) for w in WIDTHS[1::2]],
     Window((2, 3, 8, 9), 1),
     Window((2, 3, 8, 9), 1, 3),
     Window((2, 2, 11, 13), (2, 5), (3, 1)),
@@ -88,6 +92,15 @@ SLIDING = [
     Window((1, 1, 40, 50), 30, 1, 3),
     Window((1, 1, 50, 90), (40, 25), (9, 40)),
     Window((1, 2, 400), 130, 1, 7),
+    # whole planes, fewer and more than a vector has lanes, in one sum and in several
+    *[Window((2, c, 3, 5), (3, 5)) for c in (1, 7, 16, 17)],
+    *[Window((1, 3, 64, w), (64, w)) for w in (15, 16, 17, 63, 64, 65)],
+    # the limits of picking, of rows, and of columns under a line
+    *[Window((1, 1, 2, 100), (1, k), (1, 3)) for k in (32, 33)],
+    *[Window((1, 1, 1030, 2), (k, 1), 1) for k in (1024, 1025)],
+    Window((1, 2, 5_000), 3, 2, 1),
+    Window((1, 1, 2, 7_000), (2, 5), (1, 3), (0, 2)),
+    Window((1, 1, 4_100, 3), (1, 2), 1, (0, 1)),
     # one and three axes, one sample
     Window((2, 3, 50), 4, 3, ((2, 1),)),
     Window((2, 2, 5, 6, 7), 2),
@@ -114,6 +127,7 @@ DILATED = [
     Window((1, 2, 7, 6, 8), 2, 1, 0, (3, 1, 2)),
     Window((1, 1, 120, 130), (6, 7), 1, 0, (22, 18)),
     Window((1, 1, 30_000), 2, 1, 0, 20_000),
+    *[Window((1, 1, 9_000), 2, 1, 0, d) for d in (8_191, 8_192)],
 ]
 
 #: For arrays of any layout, and for threads: by outputs and by inputs in the lanes, and whole planes.
@@ -136,6 +150,9 @@ ADAPTIVE = [
     ((3, 2, 41), (4,)),
     ((3, 2, 41), (1,)),
     ((1, 2, 20_000), (3,)),
+    ((1, 2, 5, 181), (2, 6)),
+    ((1, 2, 5, 190), (2, 6)),
+    ((1, 3, 14, 15), (5, 6)),
     ((1, 2, 5_000), (4_999,)),
     ((2, 2, 5, 6, 7), (2, 3, 4)),
     ((2, 2, 5, 4, 2), (6, 3, 1)),
