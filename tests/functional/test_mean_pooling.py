@@ -316,7 +316,8 @@ def test_power_means_are_the_references(norm: float, dtype: Any, isa: str) -> No
             gx = function(fc, "lp_pool", window, True)(gy, x, norm, window.kernel, **options)
         with np.errstate(over="ignore"):
             want = function(reference, "lp_pool", window, True)(gy, x, norm, window.kernel, **options)
-        np.testing.assert_allclose(gx, want, rtol=1e3 * eps, atol=100 * eps)
+        # Terms of the size of the largest may cancel: what is left has their round-off.
+        np.testing.assert_allclose(gx, want, rtol=1e3 * eps, atol=10 * eps * np.abs(want).max(initial=10))
 
 
 @pytest.mark.parametrize("norm", [1, 1.5, 2, 4])
