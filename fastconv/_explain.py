@@ -38,7 +38,7 @@ def explain(operator: str | Callable[..., Any], *args: Any, **kwargs: Any) -> An
     >>> import fastconv as fc
     >>> x, w = np.zeros((1, 64, 56, 56), np.float32), np.zeros((64, 64, 3, 3), np.float32)
     >>> fc.explain("conv2d", x, w, padding=1).algorithm
-    'direct'
+    'winograd'
     """
     name = operator if isinstance(operator, str) else getattr(operator, "__name__", "")
     bare = name.removesuffix("_backward")
