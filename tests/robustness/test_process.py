@@ -381,7 +381,7 @@ def test_a_result_that_cannot_be_had_is_a_memory_error(run_python: Any, call: st
 @needs_limits
 @pytest.mark.parametrize("isa", [name for name, state in _config.ISAS.items() if all(state)])
 def test_a_workspace_that_cannot_be_had_is_a_memory_error(run_python: Any, isa: str) -> None:
-    """The weights of this call take 38 MB when packed, its result 200 kB (other algorithms pack them piece by piece)."""
+    """The weights of this call take 38 MB when packed, its result 200 kB (others pack them piece by piece)."""
     code = """
 fc.release_memory()
 limit(12)
