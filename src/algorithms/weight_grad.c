@@ -6,7 +6,8 @@
  * vectors are the output gradient, transposed in registers to [pixel][lane]. "direct" broadcasts x from a padded panel;
  * "im2col" from patches of a run of pixels. A task owns a tile of gw (some result channels by some channels) in the
  * workspace and takes one part of the pixel blocks. The number of parts is fixed by the shape; a last stage sums them in
- * order, so the bits do not depend on threads. Small maps with many channels have tiles enough and one part. */
+ * order, so the bits do not depend on threads. Small maps with many channels have tiles enough and one part: there a task
+ * keeps its tile in scratch and writes gw itself (at 7 px writing the sums and reading them again took half the time). */
 
 #define FC_WGRAD_PIXELS 512
 #define FC_WGRAD_PANEL ((int64_t)(192 << 10) / (int64_t)sizeof(real))
@@ -14,6 +15,7 @@
 
 typedef struct {
     int use_patches;
+    int swapped;                /* x and gy have changed places */
     fc_blocks boxes;            /* direct */
     int64_t run, runs;          /* im2col: pixels of a block, blocks of an image */
     int64_t blocks, block_pixels;
@@ -22,14 +24,38 @@ typedef struct {
     int64_t channels, c_tiles;
     int64_t tile;               /* accumulators of a task, elements */
     int64_t panel, turned;      /* scratch, elements */
+    int at_once;                /* a task has all of its tile's sum, in scratch */
 } FN(wgrad_state);
+
+/* A 1x1 kernel that reads every input once treats x and gy alike. With gy in the place of x the lanes hold input channels, and
+ * a tile's rows are rows of gw as they lie in memory: nothing is left to turn. */
+static int FN(wgrad_swaps)(const fc_problem *p)
+{
+    for (int d = 0; d < FC_DIMS; d++) {
+        const fc_axis *a = &p->axis[d];
+        if (a->kernel != 1 || a->stride != 1 || a->pad != 0 || a->in != a->out)
+            return 0;
+    }
+    return 1;
+}
+
+static fc_corr FN(wgrad_corr)(const fc_problem *p, const FN(wgrad_state) *s)
+{
+    fc_corr c = fc_corr_of(p, 0);
+    if (s->swapped) {
+        c.rows = p->in_channels;
+        c.reds = p->out_channels;
+    }
+    return c;
+}
 
 static const char *FN(wgrad_prepare_as)(fc_plan *plan, int use_patches)
 {
     const fc_problem *p = &plan->problem;
     FN(wgrad_state) *s = (void *)plan->state;
-    fc_corr c = fc_corr_of(p, 0);
     s->use_patches = use_patches;
+    s->swapped = use_patches && FN(wgrad_swaps)(p);
+    fc_corr c = FN(wgrad_corr)(p, s);
     s->lanes = fc_min(fc_round_up(c.rows, VL), fc_round_up(c.taps == 1 ? 256 : 128, FC_LANES));
     s->k_tiles = fc_ceil_div(c.rows, s->lanes);
     s->lanes = fc_round_up(fc_ceil_div(c.rows, s->k_tiles), s->k_tiles > 1 ? FC_LANES : VL);
@@ -67,9 +93,10 @@ static const char *FN(wgrad_prepare_as)(fc_plan *plan, int use_patches)
     int64_t at_once = fc_max(1, (int64_t)(FC_TASK_WORK / block_work));
     s->slices = fc_ceil_div(fc_ceil_div(s->blocks, s->parts), at_once);
 
-    plan->stages = s->slices + 1;
-    plan->workspace = tiles * s->parts * s->tile * (int64_t)sizeof(real);
-    plan->scratch = FC_SCRATCH_HEAD + (s->panel + s->turned) * (int64_t)sizeof(real) +
+    s->at_once = s->parts == 1 && s->slices == 1;
+    plan->stages = s->at_once ? 1 : s->slices + 1;
+    plan->workspace = s->at_once ? 0 : tiles * s->parts * s->tile * (int64_t)sizeof(real);
+    plan->scratch = FC_SCRATCH_HEAD + (s->panel + s->turned + s->at_once * s->tile) * (int64_t)sizeof(real) +
                     (s->block_pixels + s->channels * c.taps) * (int64_t)sizeof(ptrdiff_t) +
                     s->block_pixels * (int64_t)sizeof(FN(segment));
     return NULL;
@@ -151,7 +178,7 @@ static int64_t FN(wgrad_patches)(const FN(wgrad_state) *s, const fc_corr *c, con
                                  int64_t block, real *inputs, real *turned, ptrdiff_t *row_at, ptrdiff_t *pixel_at,
                                  FN(segment) *seg)
 {
-    const fc_array *x = &call->array[0], *gy = &call->array[1];
+    const fc_array *x = &call->array[s->swapped ? 1 : 0], *gy = &call->array[s->swapped ? 0 : 1];
     int64_t n = block / s->runs, p0 = block % s->runs * s->run;
     int64_t pixels = fc_min(s->run, c->axis[0].count * c->axis[1].count * c->axis[2].count - p0);
     int linear = FN(patches_linear)(c, x);
@@ -170,16 +197,40 @@ static int64_t FN(wgrad_patches)(const FN(wgrad_state) *s, const fc_corr *c, con
     return pixels;
 }
 
+/* Sums the parts of a tile in order and turns it to gw[k][c][t]. */
+static void FN(wgrad_finish)(const fc_plan *plan, const fc_call *call, int64_t task, real *acc)
+{
+    const FN(wgrad_state) *s = (const void *)plan->state;
+    fc_corr c = FN(wgrad_corr)(&plan->problem, s);
+    FN(wgrad_tile) t = FN(wgrad_tile_at)(s, &c, task);
+    for (int64_t part = 1; part < s->parts; part++)
+        for (int64_t i = 0; i < s->tile; i += VL)
+            FN(store)(acc + i, FN(load)(acc + i) + FN(load)(acc + part * s->tile + i));
+    const fc_array *gw = &call->array[3];
+    int64_t rows = t.channels * c.taps;
+    for (int64_t k = 0; k < t.rows; k += FC_LANES) {
+        int64_t m = fc_min(FC_LANES, t.rows - k), lanes = fc_round_up(m, VL);
+        if (s->swapped) {
+            real *to = (real *)gw->data + (t.g * c.reds + t.c0) * gw->stride[0] + (t.k0 + k) * gw->stride[1];
+            for (int64_t i = 0; i < rows; i++)
+                FN(put_run)(to + i * gw->stride[0], gw->stride[1], acc + k * rows + i * lanes, m, 0, 0);
+            continue;
+        }
+        FN(transpose)(acc + k * rows, lanes, rows, m,
+                      (real *)gw->data + (t.g * c.rows + t.k0 + k) * gw->stride[0] + t.c0 * gw->stride[1], gw->stride[0], rows);
+    }
+}
+
 static void FN(wgrad_compute)(const fc_plan *plan, fc_call *call, int64_t slice, int64_t task, char *scratch)
 {
     const fc_problem *p = &plan->problem;
     const FN(wgrad_state) *s = (const void *)plan->state;
-    fc_corr c = fc_corr_of(p, 0);
+    fc_corr c = FN(wgrad_corr)(p, s);
     int64_t part = task % s->parts;
     FN(wgrad_tile) t = FN(wgrad_tile_at)(s, &c, task / s->parts);
-    real *acc = (real *)call->workspace + task * s->tile;
-    real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *turned = inputs + s->panel;
-    ptrdiff_t *pixel_at = (ptrdiff_t *)(turned + s->turned), *row_at = pixel_at + s->block_pixels;
+    real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *turned = inputs + s->panel, *own = turned + s->turned;
+    real *acc = s->at_once ? own : (real *)call->workspace + task * s->tile;
+    ptrdiff_t *pixel_at = (ptrdiff_t *)(own + s->at_once * s->tile), *row_at = pixel_at + s->block_pixels;
     FN(segment) *seg = (FN(segment) *)(row_at + s->channels * c.taps);
 
     int64_t b0 = FN(even_start)(s->blocks, s->parts, part), b1 = FN(even_start)(s->blocks, s->parts, part + 1);
@@ -197,25 +248,8 @@ static void FN(wgrad_compute)(const fc_plan *plan, fc_call *call, int64_t slice,
             }
         }
     }
-}
-
-/* Sums the parts of a tile in order and turns it to gw[k][c][t]. */
-static void FN(wgrad_finish)(const fc_plan *plan, fc_call *call, int64_t task)
-{
-    const FN(wgrad_state) *s = (const void *)plan->state;
-    fc_corr c = fc_corr_of(&plan->problem, 0);
-    FN(wgrad_tile) t = FN(wgrad_tile_at)(s, &c, task);
-    real *acc = (real *)call->workspace + task * s->parts * s->tile;
-    for (int64_t part = 1; part < s->parts; part++)
-        for (int64_t i = 0; i < s->tile; i += VL)
-            FN(store)(acc + i, FN(load)(acc + i) + FN(load)(acc + part * s->tile + i));
-    const fc_array *gw = &call->array[3];
-    int64_t rows = t.channels * c.taps;
-    for (int64_t k = 0; k < t.rows; k += FC_LANES) {
-        int64_t m = fc_min(FC_LANES, t.rows - k), lanes = fc_round_up(m, VL);
-        FN(transpose)(acc + k * rows, lanes, rows, m,
-                      (real *)gw->data + (t.g * c.rows + t.k0 + k) * gw->stride[0] + t.c0 * gw->stride[1], gw->stride[0], rows);
-    }
+    if (s->at_once)
+        FN(wgrad_finish)(plan, call, task, acc);
 }
 
 static void FN(wgrad_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
@@ -224,7 +258,7 @@ static void FN(wgrad_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, p
     if (stage < s->slices)
         FN(wgrad_compute)(plan, call, stage, task, scratch);
     else
-        FN(wgrad_finish)(plan, call, task);
+        FN(wgrad_finish)(plan, call, task, (real *)call->workspace + task * s->parts * s->tile);
 }
 
 static const fc_algorithm FN(wgrad_direct) = {"direct", FC_ISA_NAME, 1u << FC_CONV_WEIGHT_GRAD, FN(wgrad_direct_prepare),
