@@ -206,27 +206,35 @@ def _depthwise_cycles(problem: ConvProblem, op: int, s: _Sizes, lanes: int) -> f
     return s.macs * gaps / lanes / overlap + copies * _products_a_cycle()
 
 
-def _takes_winograd(problem: ConvProblem, dtype: np.dtype[Any]) -> bool:
-    """Whether "auto" may choose Winograd: float32, a 3x3 kernel that moves by 1, a precision that allows its error."""
+def _allows_winograd(dtype: np.dtype[Any]) -> bool:
+    """Whether "auto" may take an algorithm with Winograd's error: in float32, where the precision allows it."""
+    return dtype == np.float32 and current_precision() == "high"
+
+
+def _fits_winograd(problem: ConvProblem, op: int) -> bool:
+    """Whether the last two axes have a kernel of 3x3 that moves by 1; a depth before them is summed as channels are."""
     kept = [a for a in problem.axes if not a.trivial]
     return (
-        dtype == np.float32
-        and current_precision() == "high"
-        and len(kept) == 2
-        and all(a.kernel == 3 and a.stride == a.dilation == 1 for a in kept)
+        len(kept) in (2, 3)
+        and all(a.kernel == 3 and a.stride == 1 for a in kept[-2:])
+        and (op == CONV or kept[0].stride == 1)
     )
 
 
 def _winograd_cycles(problem: ConvProblem, s: _Sizes, op: int, lanes: int) -> float:
     """Products of 36 frequencies, vectors of tiles, the last one partly empty; the transforms."""
-    kept = [a for a in problem.axes if not a.trivial]
-    tall, wide = (-(-(a.out if op == CONV else a.size) // 4) for a in kept)
-    tile_rows = problem.batch * tall
-    vectors = -(-tile_rows * wide // lanes)
-    products = 36 * s.rows * (s.reds + 6) * vectors + 5000  # a tile's sums are short, a group's blocks small
-    weights = 200 / lanes * s.rows * s.reds
-    inputs = 250 * s.reds * tile_rows * -(-wide // lanes)
-    results = s.rows * -(-s.reds // 128) * (200 * vectors + 60 * tile_rows)
+    *depth, tall, wide = (a for a in problem.axes if not a.trivial)
+    outs = [a.out if op == CONV else a.size for a in (*depth, tall, wide)]
+    sparse = wide.dilation > 1  # pixels of a sub-image lie apart: gathered and scattered one by one
+    frames = problem.batch * math.prod(outs[:-2]) * min(tall.dilation, outs[-2]) * min(wide.dilation, outs[-1])
+    tile_rows = frames * -(-outs[-2] // (4 * tall.dilation))
+    row = -(-outs[-1] // (4 * wide.dilation))
+    vectors = -(-tile_rows * row // lanes)
+    reds = s.reds * math.prod(a.kernel for a in depth)
+    products = 36 * s.rows * (reds + 6) * vectors + 5000  # a tile's sums are short, a group's blocks small
+    weights = 200 / lanes * s.rows * reds
+    inputs = reds * tile_rows * (250 * -(-row // lanes) + 50 * sparse * row)
+    results = s.rows * (-(-reds // 128) * (200 * vectors + 60 * tile_rows) + 20 * sparse * tile_rows * row)
     return problem.groups * (products + weights + inputs + results) + 0.3 * (s.rows + s.reds) * s.pixels * s.images
 
 
@@ -278,7 +286,8 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
     if problem.groups > 1:
         costs["direct"] = _short_of_rows(s, lanes) * costs["direct"] + 1500.0 * s.images
     strided = op == CONV_INPUT_GRAD and any(a.stride > 1 for a in problem.axes)
-    if _takes_winograd(problem, dtype) and not s.flat and (problem.groups == 1 or min(s.rows, s.reds) > 16):
+    few = s.flat or (problem.groups > 1 and min(s.rows, s.reds) <= 16)
+    if _allows_winograd(dtype) and _fits_winograd(problem, op) and not few:
         costs["winograd"] = _winograd_cycles(problem, s, op, lanes)
     if s.reds <= 64 and s.taps <= 4096:
         costs["depthwise"] = _depthwise_cycles(problem, op, s, lanes) * (1.25 if problem.groups == 1 else 1)
@@ -339,7 +348,9 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
             "grouped": f"{problem.groups} groups fill vectors of {lanes}: nothing is summed across lanes",
         }
         return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
-    if _takes_winograd(problem, dtype):
+    kept = [a for a in problem.axes if not a.trivial]
+    fits = _fits_winograd(problem, CONV) and len(kept) == 2 and all(a.dilation == 1 for a in kept)
+    if _allows_winograd(dtype) and fits:
         plain, winograd = _wgrad_direct_cycles(s, lanes), _wgrad_winograd_cycles(problem, s, lanes)
         estimate = f"(estimated cycles: direct {plain:.2g}, winograd {winograd:.2g})"
         if winograd < plain:

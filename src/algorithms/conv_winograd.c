@@ -1,5 +1,6 @@
-/* conv_winograd.c: 3x3 convolution with stride 1, and its input gradient, by Winograd's F(4x4, 3x3): kernels/winograd.h has
- * the transforms. For each of 36 frequencies f
+/* conv_winograd.c: convolution with 3x3 kernels that move by 1, and its input gradient, by Winograd's F(4x4, 3x3):
+ * kernels/winograd.h has the transforms. A third axis, depth, is summed as channels are; dilation makes sub-images. For each
+ * of 36 frequencies f
  *
  *   M[f][k][tile] = sum_c U[f][k][c] * V[f][c][tile]      U from the weights, V from the inputs, y from M
  *
@@ -24,7 +25,9 @@
 #define FC_WINO_ROWS (2 * FC_WINO_OUT) /* of scratch: six of inputs and one of zeros; or four of results, and room to put them together */
 
 typedef struct {
-    int64_t tiles_h, tiles_w, tiles;  /* of an image, of all images */
+    int64_t dilation[2];              /* sub-images along H and W */
+    int64_t depth;                    /* taps along depth: with the channels they are the sum's terms */
+    int64_t tiles_h, tiles_w, tiles;  /* of a frame, of all frames */
     int64_t block, blocks;            /* tiles of a block (whole vectors), blocks */
     int64_t spans;                    /* tasks that share the blocks, where V is the stage */
     int64_t chunk, chunks;            /* result channels of a chunk (whole vectors), chunks */
@@ -44,14 +47,18 @@ static const char *FN(wino_prepare)(fc_plan *plan)
     const fc_problem *p = &plan->problem;
     FN(wino_state) *s = (void *)plan->state;
     const fc_axis *h = &p->axis[1], *w = &p->axis[2];
-    if (p->axis[0].in != 1 || p->axis[0].kernel != 1 || p->axis[0].out != 1)
-        return "two spatial axes";
-    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1 || h->dilation != 1 || w->dilation != 1)
-        return "3x3 kernels with stride 1 and dilation 1";
+    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1)
+        return "3x3 kernels with stride 1, along the last two axes";
+    if (p->op == FC_CONV_INPUT_GRAD && p->axis[0].stride != 1)
+        return "gradients with stride 1 along depth";
     fc_corr c = fc_corr_of(p, 0);
-    s->tiles_h = fc_ceil_div(c.axis[1].count, FC_WINO_OUT);
-    s->tiles_w = fc_ceil_div(c.axis[2].count, FC_WINO_OUT);
-    s->tiles = p->batch * s->tiles_h * s->tiles_w;
+    s->depth = c.axis[0].taps;
+    s->dilation[0] = fc_min(h->dilation, fc_max(1, c.axis[1].count));
+    s->dilation[1] = fc_min(w->dilation, fc_max(1, c.axis[2].count));
+    c.reds *= s->depth;
+    s->tiles_h = fc_ceil_div(fc_ceil_div(c.axis[1].count, s->dilation[0]), FC_WINO_OUT);
+    s->tiles_w = fc_ceil_div(fc_ceil_div(c.axis[2].count, s->dilation[1]), FC_WINO_OUT);
+    s->tiles = p->batch * c.axis[0].count * s->dilation[0] * s->dilation[1] * s->tiles_h * s->tiles_w;
     int64_t rows = fc_round_up(c.rows, VL);
     int64_t vectors = fc_ceil_div(s->tiles, VL);
     double per_tile = (double)(p->groups * FC_WINO_F * c.reds), all = per_tile * (double)(vectors * VL);
@@ -117,6 +124,7 @@ typedef struct {
     const fc_problem *p;
     fc_corr c;
     fc_call *call;
+    int64_t p_reds;                /* summed channels of a group; c.reds counts a kernel's slices, too */
     int64_t red_block, r0, reds;
     real *own, *m, *rows, *turned; /* a block of V or a chunk of U; products; transformed rows; weights with rows in the lanes */
     ptrdiff_t *red_at;
@@ -141,34 +149,83 @@ static void FN(wino_make_u)(const FN(wino_job) *job, int64_t g, int64_t chunk, r
     const fc_array *w = &job->call->array[1];
     fc_weight_strides ws = fc_weight_strides_of(job->p, w);
     int64_t k0 = chunk * s->chunk, rows = fc_min(s->chunk, job->c.rows - k0), reds = job->reds;
-    const real *first = (const real *)w->data + g * job->p->out_channels * w->stride[0] + k0 * ws.row + job->r0 * ws.red;
+    const real *first = (const real *)w->data + g * job->p->out_channels * w->stride[0] + k0 * ws.row;
     for (int64_t k = 0; k < rows; k += VL)
         for (int64_t r = 0; r < reds; r += FC_WINO_PIECE) {
             int64_t n = fc_min(FC_WINO_PIECE, reds - r), lanes = fc_min(VL, rows - k);
-            FN(direct_pack)(&job->c, &ws, first + k * ws.row + r * ws.red, n, lanes, VL, job->turned);
-            FN(wino_fetch)(&ws, first + k * ws.row + (r + n) * ws.red, fc_min(n, reds - r - n), lanes);
+            const real *from = first + k * ws.row + (job->r0 + r) / s->depth * ws.red;
+            if (s->depth == 1) {
+                FN(direct_pack)(&job->c, &ws, from, n, lanes, VL, job->turned);
+                FN(wino_fetch)(&ws, from + n * ws.red, fc_min(n, reds - r - n), lanes);
+            }
+            for (int64_t i = 0; i < n && s->depth > 1; i++) { /* one slice of a kernel after the other */
+                fc_corr slice = job->c;
+                slice.axis[0].w0 += (job->r0 + r + i) % s->depth * slice.axis[0].wstep;
+                slice.axis[0].taps = 1;
+                slice.taps = 9;
+                FN(direct_pack)(&slice, &ws, first + k * ws.row + (job->r0 + r + i) / s->depth * ws.red, 1, lanes, VL,
+                                job->turned + i * 9 * VL);
+            }
             for (int64_t i = 0; i < n; i++)
                 FN(wino_weights)(job->turned + i * 9 * VL, FC_WINO_M, u + k * reds + (r + i) * FC_WINO_M, s->u_f,
                                  FC_WINO_M * reds);
         }
 }
 
-/* V of a block of tiles, for `channels` of the run's channels from r on: [f][c][tile]. */
-static void FN(wino_make_v)(const FN(wino_job) *job, int64_t g, int64_t block, int64_t r, int64_t channels, real *v)
+/* The inputs of frame `phase` of an axis: the first index, counted in the frame, that result 0 reads, and how many there are. */
+static inline int64_t FN(wino_frame)(const fc_corr_axis *a, int64_t phase, int64_t in, int64_t *size, int64_t *first)
+{
+    int64_t at = phase + a->off, q = at / a->offstep - (at % a->offstep < 0);
+    *first = at - q * a->offstep;
+    *size = *first < in ? (in - 1 - *first) / a->offstep + 1 : 0;
+    return q;
+}
+
+/* The pieces of a block, with what they read and write. */
+static int64_t FN(wino_cut)(const FN(wino_job) *job, int64_t block)
+{
+    const FN(wino_state) *s = job->s;
+    const fc_array *x = &job->call->array[0], *y = &job->call->array[3];
+    const fc_corr_axis *a = job->c.axis;
+    int64_t dh = s->dilation[0], dw = s->dilation[1];
+    int64_t count = FN(wino_pieces)(block * s->block, fc_min(s->block, s->tiles - block * s->block), s->tiles_h, s->tiles_w,
+                                    job->pieces);
+    for (FN(tiles) *piece = job->pieces; piece < job->pieces + count; piece++) {
+        int64_t pw = piece->frame % dw, ph = piece->frame / dw % dh, slice = piece->frame / dw / dh;
+        int64_t d = slice % a[0].count, n = slice / a[0].count, h0 = piece->row * FC_WINO_OUT, w0 = piece->column * FC_WINO_OUT;
+        int64_t first_h, first_w;
+        piece->h = h0 + FN(wino_frame)(&a[1], ph, job->c.in[1], &piece->in_h, &first_h);
+        piece->w = w0 + FN(wino_frame)(&a[2], pw, job->c.in[2], &piece->in_w, &first_w);
+        piece->depth = d * a[0].xstep + a[0].off;
+        piece->from = n * x->stride[0] + first_h * x->stride[3] + first_w * x->stride[4];
+        piece->height = fc_min(FC_WINO_OUT, (a[1].count - ph + dh - 1) / dh - h0);
+        piece->width = fc_max(0, fc_min(FC_WINO_OUT * piece->count, (a[2].count - pw + dw - 1) / dw - w0));
+        piece->to = n * y->stride[0] + d * y->stride[2] + (ph + h0 * dh) * y->stride[3] + (pw + w0 * dw) * y->stride[4];
+    }
+    return count;
+}
+
+/* V of a block of tiles, for `terms` of the run from r on: [f][term][tile]. */
+static void FN(wino_make_v)(const FN(wino_job) *job, int64_t g, int64_t block, int64_t r, int64_t terms, real *v)
 {
     const FN(wino_state) *s = job->s;
     const fc_array *x = &job->call->array[0];
-    int64_t n = fc_min(s->block, s->tiles - block * s->block);
-    int64_t count = FN(wino_pieces)(block * s->block, n, s->tiles_h, s->tiles_w, job->pieces);
+    const fc_corr_axis *a = job->c.axis;
+    int64_t count = FN(wino_cut)(job, block);
+    ptrdiff_t down = a[1].offstep * x->stride[3], along = a[2].offstep * x->stride[4];
+    ptrdiff_t ahead = s->depth == 1 ? x->stride[1] : a[0].offstep * x->stride[2];
     FN(fill_run)(job->rows + FC_WINO_IN * s->row, 0, s->row);
-    for (int64_t end = r + channels; r < end; r++)
+    for (int64_t end = r + terms; r < end; r++) {
+        int64_t term = job->r0 + r, channel = g * job->p_reds + term / s->depth;
         for (int64_t i = 0; i < count; i++) {
             const FN(tiles) *piece = &job->pieces[i];
-            const real *plane = (const real *)x->data + piece->image * x->stride[0] +
-                                (g * job->c.reds + job->r0 + r) * x->stride[1];
-            FN(wino_rows)(&job->c, x, plane, x->stride[1], piece, job->rows, s->row);
+            int64_t slice = piece->depth + term % s->depth * a[0].offstep;
+            int there = slice >= 0 && slice < job->c.in[0];
+            const real *plane = (const real *)x->data + piece->from + channel * x->stride[1] + (there ? slice * x->stride[2] : 0);
+            FN(wino_rows)(piece, plane, there ? piece->in_h : 0, down, along, ahead, job->rows, s->row);
             FN(wino_columns)(job->rows, s->row, piece->count, s->block - piece->at, v + r * s->block + piece->at, s->v_f);
         }
+    }
 }
 
 /* M[f] = or += U[f] V[f] for a chunk of result channels and a block of tiles: [f][k][tile]. */
@@ -230,14 +287,9 @@ static void FN(wino_output)(const FN(wino_job) *job, int64_t g, int64_t chunk, i
     const fc_corr *c = &job->c;
     const fc_array *y = &job->call->array[3], *b = &job->call->array[2];
     int64_t n = fc_min(s->block, s->tiles - block * s->block), k0 = chunk * s->chunk, rows = fc_min(s->chunk, c->rows - k0);
-    int64_t pieces = FN(wino_pieces)(block * s->block, n, s->tiles_h, s->tiles_w, job->pieces);
-    FN(wino_writer) out = {.held = job->rows + FC_WINO_OUT * s->row, .step = y->stride[4], .add = add};
-    for (FN(tiles) *piece = job->pieces; piece < job->pieces + pieces; piece++) {
-        int64_t h0 = piece->row * FC_WINO_OUT, w0 = piece->column * FC_WINO_OUT;
-        piece->height = fc_min(FC_WINO_OUT, c->axis[1].count - h0);
-        piece->width = fc_min(FC_WINO_OUT * piece->count, c->axis[2].count - w0);
-        piece->to = piece->image * y->stride[0] + h0 * y->stride[3] + w0 * y->stride[4];
-    }
+    int64_t pieces = FN(wino_cut)(job, block);
+    ptrdiff_t down = s->dilation[0] * y->stride[3];
+    FN(wino_writer) out = {.held = job->rows + FC_WINO_OUT * s->row, .step = s->dilation[1] * y->stride[4], .add = add};
     for (int64_t k = 0; k < rows; k++) {
         int64_t channel = g * c->rows + k0 + k;
         real *plane = out.to = (real *)y->data + channel * y->stride[1];
@@ -246,7 +298,7 @@ static void FN(wino_output)(const FN(wino_job) *job, int64_t g, int64_t chunk, i
         for (const FN(tiles) *piece = job->pieces; piece < job->pieces + pieces; piece++) {
             real *to = plane + piece->to;
             const real *row = job->rows + piece->at * FC_WINO_OUT;
-            for (int64_t h = 0; h < piece->height; h++, to += y->stride[3], row += s->row)
+            for (int64_t h = 0; h < piece->height && piece->width; h++, to += down, row += s->row)
                 FN(wino_put)(&out, to, row, piece->width);
         }
         FN(wino_flush)(&out);
@@ -295,6 +347,8 @@ static void FN(wino_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, pt
 {
     const FN(wino_state) *s = (const void *)plan->state;
     FN(wino_job) job = {.s = s, .p = &plan->problem, .c = fc_corr_of(&plan->problem, 0), .call = call};
+    job.p_reds = job.c.reds;
+    job.c.reds *= s->depth;
     job.own = (real *)(scratch + FC_SCRATCH_HEAD);
     job.m = job.own + (s->weights_first ? s->v_block : s->u_chunk);
     job.rows = job.m + FC_WINO_F * s->m_f * s->m_blocks;

@@ -105,20 +105,22 @@ FC_INLINE void FN(wino_weights)(const real *taps, const int m, real *u, ptrdiff_
     }
 }
 
-/* Consecutive tiles of one row of tiles: their image, row and first column, and where they lie in their block. */
+/* Consecutive tiles of one row of tiles of a frame, which is a plane of results that needs no other: an image; each slice
+ * along depth; with dilation d each of d x d sub-images, whose pixels lie d apart. */
 typedef struct {
-    int64_t image, row, column, count, at;
-    int64_t height, width; /* of their results */
-    ptrdiff_t to;          /* where those go in a channel */
+    int64_t frame, row, column, count, at; /* the frame, place and number of the tiles; where they lie in their block */
+    int64_t h, w, in_h, in_w, depth;       /* the first tile's first input, the size of the frame's inputs, their first slice */
+    int64_t height, width;                 /* of the results */
+    ptrdiff_t from, to;                    /* the frame's first input in a channel; the piece's first result */
 } FN(tiles);
 
-/* Cuts tiles first .. first+n, numbered through rows and images, at the ends of rows. Returns the number of pieces. */
+/* Cuts tiles first .. first+n, numbered through rows and frames, at the ends of rows. Returns the number of pieces. */
 static inline int64_t FN(wino_pieces)(int64_t first, int64_t n, int64_t tiles_h, int64_t tiles_w, FN(tiles) *pieces)
 {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i += pieces[count++].count) {
         int64_t t = first + i, w = t % tiles_w, h = t / tiles_w;
-        pieces[count] = (FN(tiles)){h / tiles_h, h % tiles_h, w, fc_min(n - i, tiles_w - w), i, 0, 0, 0};
+        pieces[count] = (FN(tiles)){.frame = h / tiles_h, .row = h % tiles_h, .column = w, .count = fc_min(n - i, tiles_w - w), .at = i};
     }
     return count;
 }
@@ -130,19 +132,18 @@ static inline int64_t FN(wino_row)(int64_t tiles) { return FC_WINO_OUT * fc_roun
  * zeros and stands for rows outside. Vectors start where wino_columns will load them: a load that spans two fresh stores
  * waits. The next channel's inputs, `ahead` elements on, are fetched meanwhile: rows are too short for the processor to
  * foresee. */
-static void FN(wino_rows)(const fc_corr *c, const fc_array *x, const real *plane, ptrdiff_t ahead, const FN(tiles) *piece,
-                          real *rows, int64_t ld)
+static void FN(wino_rows)(const FN(tiles) *piece, const real *plane, int64_t in_h, ptrdiff_t down, ptrdiff_t along,
+                          ptrdiff_t ahead, real *rows, int64_t ld)
 {
-    int64_t h0 = piece->row * FC_WINO_OUT + c->axis[1].off, w0 = piece->column * FC_WINO_OUT + c->axis[2].off;
     int64_t width = FC_WINO_OUT * piece->count + FC_WINO_IN - FC_WINO_OUT;
-    int64_t lo = fc_min(width, fc_max(0, -w0)), hi = fc_max(lo, fc_min(width, c->in[2] - w0));
+    int64_t lo = fc_min(width, fc_max(0, -piece->w)), hi = fc_max(lo, fc_min(width, piece->in_w - piece->w));
     const real *in[FC_WINO_IN];
     for (int i = 0; i < FC_WINO_IN; i++) {
-        in[i] = plane + (h0 + i) * x->stride[3] + w0 * x->stride[4];
-        if (h0 + i < 0 || h0 + i >= c->in[1]) {
+        in[i] = plane + (piece->h + i) * down + piece->w * along;
+        if (piece->h + i < 0 || piece->h + i >= in_h) {
             in[i] = rows + FC_WINO_IN * ld;
-        } else if (x->stride[4] != 1) { /* made dense where the result will be */
-            FN(copy_run)(rows + i * ld + lo, in[i] + lo * x->stride[4], x->stride[4], hi - lo);
+        } else if (along != 1) { /* made dense where the result will be */
+            FN(copy_run)(rows + i * ld + lo, in[i] + lo * along, along, hi - lo);
             in[i] = rows + i * ld;
         }
     }

@@ -114,7 +114,7 @@ def test_strided_inputs_and_nan():
 
 
 @pytest.mark.parametrize(
-    ("shape", "options"), [((4, 4, 5, 5), {}), ((4, 4, 3, 3), {"stride": 2}), ((4, 4, 3, 3), {"dilation": 2})]
+    ("shape", "options"), [((4, 4, 5, 5), {}), ((4, 4, 3, 3), {"stride": 2}), ((4, 4, 3, 3), {"stride": (1, 2)})]
 )
 def test_what_it_cannot_do_is_refused(shape, options):
     with pytest.raises(ValueError, match=r"conv2d: .*winograd.* takes only 3x3 kernels with stride 1"):
@@ -132,7 +132,9 @@ def test_auto_takes_it_where_it_saves_and_the_precision_allows():
         assert chosen(*large, op="conv_transpose2d") == "winograd"
         assert chosen(*large, dtype=np.float64) != "winograd"
         assert chosen(*large, stride=2) != "winograd"
-        assert chosen(*large, dilation=2) != "winograd"
+        assert chosen(*large, dilation=2) == "winograd"
+        assert chosen((2, 32, 8, 28, 28), (32, 32, 3, 3, 3), op="conv3d") == "winograd"
+        assert chosen((2, 32, 8, 28, 28), (32, 32, 3, 3, 1), op="conv3d") != "winograd"
         assert chosen((1, 512, 7, 7), (512, 512, 3, 3)) != "winograd"  # four tiles would leave most lanes empty
         assert chosen((8, 64, 56, 56), (64, 1, 3, 3), groups=64) != "winograd"
     with fc.precision("highest"):
@@ -168,3 +170,50 @@ def test_blocks_and_chunks(isa, mode, n, c, k, h, w):
             found = fc.conv2d_backward(gy, x, weight, **options, algorithm="winograd")[0]
             plain = fc.conv2d_backward(*(a.astype(float) for a in (gy, x, weight)), **options, algorithm="direct")[0]
     assert relative(found, plain) < BOUND[np.float32]
+
+
+@pytest.mark.parametrize("isa", USABLE)
+@pytest.mark.parametrize(
+    ("shape", "k", "kernel", "options"),
+    [
+        ((2, 5, 23, 30), 7, (3, 3), {"dilation": 2, "padding": 2}),
+        ((1, 17, 19, 40), 33, (3, 3), {"dilation": (3, 5), "padding": ((4, 1), (0, 7))}),
+        ((1, 4, 40, 30), 3, (3, 3), {"dilation": (19, 12), "padding": 1}),  # fewer results than sub-images
+        ((2, 6, 7, 13, 18), 9, (3, 3, 3), {"padding": 1}),
+        ((1, 50, 5, 9, 9), 20, (3, 3, 3), {"padding": ((2, 0), (1, 1), (0, 2)), "dilation": (2, 1, 2)}),
+        ((2, 3, 9, 10, 11), 18, (2, 3, 3), {"groups": 1, "padding": (0, 1, 1)}),
+        ((1, 8, 6, 12, 12), 16, (5, 3, 3), {"groups": 2, "padding": (4, 1, 1)}),
+    ],
+)
+def test_dilation_and_depth(isa, shape, k, kernel, options):
+    """Sub-images of dilated kernels, and slices of kernels with three axes."""
+    rng = np.random.default_rng(7)
+    n = len(kernel)
+    convolve, backward = getattr(fc, f"conv{n}d"), getattr(fc, f"conv{n}d_backward")
+    groups = options.get("groups", 1)
+    x = rng.standard_normal(shape).astype(np.float32)
+    weight = rng.standard_normal((k, shape[1] // groups, *kernel)).astype(np.float32)
+    bias = rng.standard_normal(k).astype(np.float32)
+    wide = [a.astype(float) for a in (x, weight, bias)]
+    expected = convolve(*wide, **options, algorithm="direct")
+    gy = rng.standard_normal(expected.shape).astype(np.float32)
+    needs = {"needs": (True, False, False)}
+    gx = backward(gy.astype(float), *wide[:2], **options, **needs, algorithm="direct")[0]
+    with isa_limit(isa):
+        found = convolve(x, weight, bias, **options, algorithm="winograd")
+        frozen = convolve(x, fc.freeze_weight(weight), bias, **options, algorithm="winograd")
+        gradient = backward(gy, x, weight, **options, **needs, algorithm="winograd")[0]
+    np.testing.assert_array_equal(frozen, found)
+    assert relative(found, expected) < BOUND[np.float32]
+    assert relative(gradient, gx) < BOUND[np.float32]
+
+
+def test_a_stride_along_depth():
+    rng = np.random.default_rng(8)
+    x, weight = rng.standard_normal((1, 4, 9, 12, 12)), rng.standard_normal((5, 4, 3, 3, 3))
+    options = {"stride": (2, 1, 1), "padding": 1}
+    expected = fc.conv3d(x, weight, **options, algorithm="direct")
+    found = fc.conv3d(x.astype(np.float32), weight.astype(np.float32), **options, algorithm="winograd")
+    assert relative(found, expected) < BOUND[np.float32]
+    with pytest.raises(ValueError, match="stride 1 along depth"):
+        fc.conv3d_backward(expected, x, weight, **options, algorithm="winograd")
