@@ -81,8 +81,10 @@ def set_precision(value: Literal["high", "highest"]) -> None:
     ----------
     value : {"high", "highest"}
         ``"highest"`` keeps to algorithms whose error is that of a plain sum of K terms,
-        ``|y - exact| <= K * u * sum |x| |w|`` with u the unit round-off. ``"high"``, the default, also allows fast
-        algorithms with a documented bound of their own. This version has none: both choose alike.
+        ``|y - exact| <= K * u * sum |x| |w|`` with u the unit round-off. ``"high"``, the default, also allows
+        Winograd's F(4x4, 3x3) in float32, for 3x3 kernels that move by 1, forward and both gradients: its largest error
+        is below 3e-5 of the result's root mean square with weights of He's scale, normal data and up to 2,048
+        channels; with outliers that holds for the norms of error and result.
 
     Raises
     ------
