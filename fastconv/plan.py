@@ -232,7 +232,9 @@ def _winograd_cycles(problem: ConvProblem, s: _Sizes, op: int, lanes: int) -> fl
     vectors = -(-tile_rows * row // lanes)
     reds = s.reds * math.prod(a.kernel for a in depth)
     products = 36 * s.rows * (reds + 6) * vectors + 5000  # a tile's sums are short, a group's blocks small
-    weights = 200 / lanes * s.rows * reds
+    if vectors == 1 and lanes < 16:
+        products *= 2  # four rows of one vector: too few sums to overlap
+    weights = 250 / lanes * s.rows * reds
     inputs = reds * tile_rows * (250 * -(-row // lanes) + 50 * sparse * row)
     results = s.rows * (-(-reds // 128) * (200 * vectors + 60 * tile_rows) + 20 * sparse * tile_rows * row)
     return problem.groups * (products + weights + inputs + results) + 0.3 * (s.rows + s.reds) * s.pixels * s.images
