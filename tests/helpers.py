@@ -54,6 +54,17 @@ def assert_same(got: Any, want: Array, *, share: float = 0.3) -> None:
     np.testing.assert_array_equal(got, want)
 
 
+#: Of Winograd's largest error, in units of the result's root mean square.
+WINOGRAD_BOUND = {np.float32: 3e-5, np.float64: 6e-14}
+
+
+def relative_error(found: Any, expected: Array) -> float:
+    """Return the largest error in units of the expected result's root mean square."""
+    scale = np.sqrt((expected**2).mean())
+    assert scale > 0.01
+    return float(np.abs(found - expected).max() / scale)
+
+
 def assert_error_of_a_plain_sum(got: Any, a: Array, b: Array) -> None:
     """|got - exact| <= K u sum|a||b| for a sum of K products; in fractions, so that only what is tested rounds."""
     products = [Fraction(p) * Fraction(q) for p, q in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)]

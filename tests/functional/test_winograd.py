@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import USABLE_ISAS, WINOGRAD_BOUND, relative_error
 
 import fastconv as fc
 from fastconv import reference
-from fastconv._config import ISAS, isa_limit
-
-USABLE = [name for name, usable in ISAS.items() if all(usable)]
-BOUND = {np.float32: 3e-5, np.float64: 6e-14}  # of the largest error, in units of the result's root mean square
+from fastconv._config import isa_limit
 
 
 def problem(rng, n, groups, c, k, h, w):
@@ -19,14 +17,8 @@ def problem(rng, n, groups, c, k, h, w):
     return x, weight, rng.standard_normal(groups * k)
 
 
-def relative(found, expected):
-    scale = np.sqrt((expected**2).mean())
-    assert scale > 0.01
-    return np.abs(found - expected).max() / scale
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("isa", USABLE)
+@pytest.mark.parametrize("isa", USABLE_ISAS)
 @pytest.mark.parametrize(
     ("n", "groups", "c", "k", "h", "w", "padding"),
     [
@@ -51,8 +43,8 @@ def test_forward_and_input_gradient_keep_the_bound(isa, dtype, n, groups, c, k, 
         found, gw, gb = fc.conv2d_backward(
             gy.astype(dtype), *arrays[:2], padding=padding, groups=groups, algorithm="winograd"
         )
-    assert relative(y, expected) < BOUND[dtype]
-    assert relative(found, gx) < BOUND[dtype]
+    assert relative_error(y, expected) < WINOGRAD_BOUND[dtype]
+    assert relative_error(found, gx) < WINOGRAD_BOUND[dtype]
     assert gw.shape == weight.shape
     assert gb.shape == bias.shape
 
@@ -62,7 +54,7 @@ def test_many_channels_keep_the_bound():
     x, weight, _ = problem(rng, 1, 1, 2048, 16, 12, 12)
     expected = reference.conv2d(x, weight, padding=1)
     y = fc.conv2d(x.astype(np.float32), weight.astype(np.float32), padding=1, algorithm="winograd")
-    assert relative(y, expected) < BOUND[np.float32]
+    assert relative_error(y, expected) < WINOGRAD_BOUND[np.float32]
 
 
 def test_an_outlier_keeps_the_normwise_bound():
@@ -93,7 +85,7 @@ def test_transposed_convolution_and_frozen_weights():
     expected = reference.conv_transpose2d(x, weight, padding=1)
     single = weight.astype(np.float32)
     y = fc.conv_transpose2d(x.astype(np.float32), single, padding=1, algorithm="winograd")
-    assert relative(y, expected) < BOUND[np.float32]
+    assert relative_error(y, expected) < WINOGRAD_BOUND[np.float32]
     frozen = fc.freeze_weight(single)
     for _ in range(2):  # packs, then has packed
         again = fc.conv_transpose2d(x.astype(np.float32), frozen, padding=1, algorithm="winograd")
@@ -142,7 +134,7 @@ def test_auto_takes_it_where_it_saves_and_the_precision_allows():
         assert chosen(*large, algorithm="winograd") == "winograd"
 
 
-@pytest.mark.parametrize("isa", USABLE)
+@pytest.mark.parametrize("isa", USABLE_ISAS)
 @pytest.mark.parametrize("mode", ["forward", "input gradient"])
 @pytest.mark.parametrize(
     ("n", "c", "k", "h", "w"),
@@ -169,10 +161,10 @@ def test_blocks_and_chunks(isa, mode, n, c, k, h, w):
             options = {"padding": 1, "needs": (True, False, False)}
             found = fc.conv2d_backward(gy, x, weight, **options, algorithm="winograd")[0]
             plain = fc.conv2d_backward(*(a.astype(float) for a in (gy, x, weight)), **options, algorithm="direct")[0]
-    assert relative(found, plain) < BOUND[np.float32]
+    assert relative_error(found, plain) < WINOGRAD_BOUND[np.float32]
 
 
-@pytest.mark.parametrize("isa", USABLE)
+@pytest.mark.parametrize("isa", USABLE_ISAS)
 @pytest.mark.parametrize(
     ("shape", "k", "kernel", "options"),
     [
@@ -204,8 +196,8 @@ def test_dilation_and_depth(isa, shape, k, kernel, options):
         frozen = convolve(x, fc.freeze_weight(weight), bias, **options, algorithm="winograd")
         gradient = backward(gy, x, weight, **options, **needs, algorithm="winograd")[0]
     np.testing.assert_array_equal(frozen, found)
-    assert relative(found, expected) < BOUND[np.float32]
-    assert relative(gradient, gx) < BOUND[np.float32]
+    assert relative_error(found, expected) < WINOGRAD_BOUND[np.float32]
+    assert relative_error(gradient, gx) < WINOGRAD_BOUND[np.float32]
 
 
 def test_a_stride_along_depth():
@@ -214,6 +206,6 @@ def test_a_stride_along_depth():
     options = {"stride": (2, 1, 1), "padding": 1}
     expected = fc.conv3d(x, weight, **options, algorithm="direct")
     found = fc.conv3d(x.astype(np.float32), weight.astype(np.float32), **options, algorithm="winograd")
-    assert relative(found, expected) < BOUND[np.float32]
+    assert relative_error(found, expected) < WINOGRAD_BOUND[np.float32]
     with pytest.raises(ValueError, match="stride 1 along depth"):
         fc.conv3d_backward(expected, x, weight, **options, algorithm="winograd")

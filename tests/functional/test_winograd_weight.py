@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import USABLE_ISAS, WINOGRAD_BOUND, relative_error
 
 import fastconv as fc
 from fastconv import reference
-from fastconv._config import ISAS, isa_limit
-
-USABLE = [name for name, usable in ISAS.items() if all(usable)]
-BOUND = {np.float32: 3e-5, np.float64: 6e-14}  # of the largest error, in units of the result's root mean square
+from fastconv._config import isa_limit
 
 
 def problem(rng, n, groups, c, k, h, w, padding=1):
@@ -29,14 +27,8 @@ def gradient(gy, x, weight, algorithm="winograd", **options):
     return fc.conv2d_backward(gy, x, weight, **options, needs=(False, True, False), algorithm=algorithm)[1]
 
 
-def relative(found, expected):
-    scale = np.sqrt((expected**2).mean())
-    assert scale > 0.01
-    return np.abs(found - expected).max() / scale
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("isa", USABLE)
+@pytest.mark.parametrize("isa", USABLE_ISAS)
 @pytest.mark.parametrize(
     ("n", "groups", "c", "k", "h", "w", "padding"),
     [
@@ -57,7 +49,7 @@ def test_weight_gradient_keeps_the_bound(isa, dtype, n, groups, c, k, h, w, padd
     x, weight, gy, expected = problem(np.random.default_rng(0), n, groups, c, k, h, w, padding)
     with isa_limit(isa):
         x, weight, gy = (a.astype(dtype) for a in (x, weight, gy))
-        assert relative(gradient(gy, x, weight, padding=padding, groups=groups), expected) < BOUND[dtype]
+        assert relative_error(gradient(gy, x, weight, padding=padding, groups=groups), expected) < WINOGRAD_BOUND[dtype]
 
 
 def test_the_cases_above_reach_every_way():
@@ -83,14 +75,14 @@ def test_sums_that_exceed_the_workspace():
     assert explained.workspace_bytes < 160 << 20
     found = gradient(gy, x, weight, padding=1)
     expected = gradient(gy[:, channels].astype("d"), x.astype("d"), weight[channels].astype("d"), "direct", padding=1)
-    assert relative(found[channels], expected) < BOUND[np.float32]
+    assert relative_error(found[channels], expected) < WINOGRAD_BOUND[np.float32]
     assert np.count_nonzero(np.delete(found, channels, axis=0)) == 0
 
 
 def test_long_sums_keep_the_bound():
     x, weight, gy, expected = problem(np.random.default_rng(1), 4, 1, 4, 5, 250, 250)
     found = gradient(gy.astype("f"), x.astype("f"), weight.astype("f"), padding=1)
-    assert relative(found, expected) < BOUND[np.float32]
+    assert relative_error(found, expected) < WINOGRAD_BOUND[np.float32]
 
 
 def test_outliers_keep_the_normwise_bound():
@@ -120,7 +112,7 @@ def test_transposed_convolution():
     expected = reference.conv_transpose2d_backward(gy, x, weight, padding=1)[1]
     gy, x, weight = (a.astype(np.float32) for a in (gy, x, weight))
     found = fc.conv_transpose2d_backward(gy, x, weight, padding=1, algorithm="winograd")[1]
-    assert relative(found, expected) < BOUND[np.float32]
+    assert relative_error(found, expected) < WINOGRAD_BOUND[np.float32]
 
 
 def test_strided_inputs_and_nan():
