@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _engine, plan
+from fastconv import _check, _engine, _ops, plan
 from fastconv._check import Array, ConvProblem
 from fastconv._threads import current
 from fastconv.functional._gradients import Gradients, Three, cast, nothing
@@ -129,7 +129,7 @@ def _problem(
 
 def _is_product(op: str, problem: ConvProblem, kind: int, algorithm: str) -> bool:
     """Whether to multiply matrices; a transposed convolution's bias is not one for each column."""
-    return algorithm == "auto" and problem.whole and (kind != plan.CONV_INPUT_GRAD or op.endswith("d_backward"))
+    return algorithm == "auto" and problem.whole and (kind != _ops.CONV_INPUT_GRAD or op.endswith("d_backward"))
 
 
 def _plan(
@@ -146,7 +146,7 @@ def _plan(
         return plan.whole_plan(problem, kind, dtype), "the kernel covers the whole input: one matrix product"
     reason, named = "asked for by name", algorithm != "auto"
     if algorithm == "auto":
-        choose = plan.choose_weight_grad if kind == plan.CONV_WEIGHT_GRAD else None
+        choose = plan.choose_weight_grad if kind == _ops.CONV_WEIGHT_GRAD else None
         algorithm, reason = choose(problem, dtype) if choose else plan.choose_conv(problem, kind, dtype)
     try:
         return plan.conv_plan(problem, kind, dtype, algorithm), reason
@@ -207,7 +207,7 @@ def forward(
     def make() -> _Recipe:
         problem, shape = _problem(op, n, x, w, options, transposed)
         _check.bias_shape(op, b, shape[-1 - n])
-        of = plan.CONV_INPUT_GRAD if transposed else plan.CONV
+        of = _ops.CONV_INPUT_GRAD if transposed else _ops.CONV
         return _Recipe(shape, _plan(op, problem, of, x.dtype, algorithm)[0], _is_product(op, problem, of, algorithm))
 
     recipe = plan.recipe_of(op, (x, w, b), options, make)
@@ -262,7 +262,7 @@ def backward(
     def make() -> Gradients | None:
         problem, shape = _problem(op, n, x, w, options, transposed)
         _check.grad(op, gy, shape)
-        kinds = (plan.CONV if transposed else plan.CONV_INPUT_GRAD, plan.CONV_WEIGHT_GRAD)
+        kinds = (_ops.CONV if transposed else _ops.CONV_INPUT_GRAD, _ops.CONV_WEIGHT_GRAD)
         to_input, _ = _plan(op, problem, kinds[0], gy.dtype, algorithm)  # though it may not be wanted: it checks names
         if to_input is None:
             return None
@@ -310,10 +310,10 @@ def explain_conv(name: str, *args: Any, **kwargs: Any) -> list[plan.Explanation]
     options = tuple(given.get(option, default) for option, default in defaults.items())
     problem, _ = _problem(name, n, x, w, options, transposed)
     algorithm = options[4]
-    forward, input_grad = (plan.CONV_INPUT_GRAD, plan.CONV) if transposed else (plan.CONV, plan.CONV_INPUT_GRAD)
+    forward, input_grad = (_ops.CONV_INPUT_GRAD, _ops.CONV) if transposed else (_ops.CONV, _ops.CONV_INPUT_GRAD)
     wanted = {name: forward}
     if backward:
-        wanted = {f"{name} (input gradient)": input_grad, f"{name} (weight gradient)": plan.CONV_WEIGHT_GRAD}
+        wanted = {f"{name} (input gradient)": input_grad, f"{name} (weight gradient)": _ops.CONV_WEIGHT_GRAD}
     found = []
     for label, kind in wanted.items():
         planned, reason = _plan(name, problem, kind, x.dtype, algorithm)

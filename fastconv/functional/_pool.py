@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _engine, plan
+from fastconv import _check, _engine, _ops, plan
 from fastconv._check import Array, Axis, WindowProblem
 from fastconv._threads import current
 
@@ -65,7 +65,7 @@ def adaptive_problem(
     for s, out in zip(size, wanted, strict=True):
         kernel = s // out if even else -(-s // out)
         axes.append(Axis(s, out, kernel, kernel, 1, 0, 0))
-    return WindowProblem(batched, shape[0], shape[1], tuple(axes)), 0 if even else plan.ADAPTIVE
+    return WindowProblem(batched, shape[0], shape[1], tuple(axes)), 0 if even else _ops.ADAPTIVE
 
 
 def input_problem(op: str, n: int, grad: Array, input_shape: Any) -> tuple[bool, tuple[int, ...]]:
@@ -100,7 +100,7 @@ def prepare(
     op: str, problem: WindowProblem, kind: int, dtype: np.dtype[Any], flags: int = 0, divisor: float = 0.0
 ) -> Recipe:
     """Return the recipe of a pooling with windows or of a mean's gradient."""
-    shape = problem.input_shape if kind == plan.AVG_POOL_GRAD else problem.output_shape
+    shape = problem.input_shape if kind == _ops.AVG_POOL_GRAD else problem.output_shape
     _check.result(op, shape, dtype)  # sizes that no memory holds are refused before a plan computes with them
     return Recipe(shape, _choose(problem, kind, dtype, flags, divisor) if problem.batch else None)
 
@@ -150,7 +150,7 @@ def scatter_recipe(
     axes = tuple(Axis(s, o, 1, 1, 1, 0, 0) for s, o in zip(size, out, strict=True))
     batch, channels = planes
     problem = WindowProblem(batched, batch, channels, axes)
-    shape = problem.output_shape if kind == plan.MAX_UNPOOL else problem.input_shape
+    shape = problem.output_shape if kind == _ops.MAX_UNPOOL else problem.input_shape
     _check.result(op, shape, dtype)
     return Recipe(shape, plan.window_plan(problem, kind, dtype, "scatter") if problem.batch else None)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastconv import _check, plan
+from fastconv import _check, _ops
 from fastconv._check import Array
 from fastconv.functional._docs import documented
 from fastconv.functional._pool import (
@@ -32,7 +32,7 @@ __all__ = [
 
 def _divisor(op: str, count_include_pad: Any, divisor_override: Any) -> tuple[int, float]:
     """Return the flags of a plan and its divisor."""
-    flags = plan.COUNT_INCLUDE_PAD if _check.flag(op, "count_include_pad", count_include_pad) else 0
+    flags = _ops.COUNT_INCLUDE_PAD if _check.flag(op, "count_include_pad", count_include_pad) else 0
     if divisor_override is None:
         return flags, 0.0
     divisor = _check.integer(op, "divisor_override", divisor_override)
@@ -50,7 +50,7 @@ def pool(
     def make() -> Recipe:
         batched, shape = _check.shape_of(op, "input", x, n)
         problem = _check.window_problem(op, n, shape, batched, kernel_size, stride, padding, 1, ceil_mode)
-        return prepare(op, problem, plan.AVG_POOL, x.dtype, *_divisor(op, count_include_pad, divisor_override))
+        return prepare(op, problem, _ops.AVG_POOL, x.dtype, *_divisor(op, count_include_pad, divisor_override))
 
     options = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return run(op, recipe_for((op, x.shape, x.dtype.num), options, make), x, dtype)
@@ -66,7 +66,7 @@ def pool_backward(
         batched, shape = input_problem(op, n, gy, input_shape)
         problem = _check.window_problem(op, n, shape, batched, kernel_size, stride, padding, 1, ceil_mode)
         _check.grad(op, gy, problem.output_shape)
-        return prepare(op, problem, plan.AVG_POOL_GRAD, gy.dtype, *_divisor(op, count_include_pad, divisor_override))
+        return prepare(op, problem, _ops.AVG_POOL_GRAD, gy.dtype, *_divisor(op, count_include_pad, divisor_override))
 
     options = (input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return run(op, recipe_for((op, gy.shape, gy.dtype.num), options, make), gy, dtype)
@@ -78,7 +78,7 @@ def _adaptive(op: str, n: int, input: Any, output_size: Any) -> Array:
     def make() -> Recipe:
         batched, shape = _check.shape_of(op, "input", x, n)
         problem, flags = adaptive_problem(op, n, shape, batched, output_size)
-        return prepare(op, problem, plan.AVG_POOL, x.dtype, flags)
+        return prepare(op, problem, _ops.AVG_POOL, x.dtype, flags)
 
     return run(op, recipe_for((op, x.shape, x.dtype.num), (output_size,), make), x, dtype)
 
@@ -89,7 +89,7 @@ def _adaptive_backward(op: str, n: int, grad_output: Any, input_shape: Any) -> A
     def make() -> Recipe:
         batched, shape = input_problem(op, n, gy, input_shape)
         problem, flags = adaptive_problem(op, n, shape, batched, gy.shape[-n:])
-        return prepare(op, problem, plan.AVG_POOL_GRAD, gy.dtype, flags)
+        return prepare(op, problem, _ops.AVG_POOL_GRAD, gy.dtype, flags)
 
     return run(op, recipe_for((op, gy.shape, gy.dtype.num), (input_shape,), make), gy, dtype)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _engine, plan
+from fastconv import _check, _engine, _ops, plan
 from fastconv._check import Array
 from fastconv.functional._docs import documented
 from fastconv.functional._pool import (
@@ -53,7 +53,7 @@ def _pool(
     def make() -> Recipe:
         batched, shape = _check.shape_of(op, "input", x, n)
         problem = _check.window_problem(op, n, shape, batched, kernel_size, stride, padding, dilation, ceil_mode)
-        return prepare(op, problem, plan.MAX_POOL, x.dtype)
+        return prepare(op, problem, _ops.MAX_POOL, x.dtype)
 
     recipe = recipe_for((op, x.shape, x.dtype.num), (kernel_size, stride, padding, dilation, ceil_mode), make)
     return _with_indices(op, recipe, x, dtype, return_indices)
@@ -65,7 +65,7 @@ def _adaptive(op: str, n: int, input: Any, output_size: Any, return_indices: Any
     def make() -> Recipe:
         batched, shape = _check.shape_of(op, "input", x, n)
         problem, flags = adaptive_problem(op, n, shape, batched, output_size)
-        return prepare(op, problem, plan.MAX_POOL, x.dtype, flags)
+        return prepare(op, problem, _ops.MAX_POOL, x.dtype, flags)
 
     recipe = recipe_for((op, x.shape, x.dtype.num), (output_size,), make)
     return _with_indices(op, recipe, x, dtype, return_indices)
@@ -80,11 +80,11 @@ def _by_offsets(
         problem = _check.window_problem(op, n, shape, batched, *options)
         if prod(a.kernel for a in problem.axes) > 256:
             return False
-        size = problem.output_shape if kind == plan.MAX_POOL else problem.input_shape
+        size = problem.output_shape if kind == _ops.MAX_POOL else problem.input_shape
         _check.result(op, size, dtype)
-        how = "taps" if kind == plan.MAX_POOL else "scatter"
+        how = "taps" if kind == _ops.MAX_POOL else "scatter"
         try:
-            made = plan.window_plan(problem, kind, dtype, how, flags=plan.OFFSETS) if problem.batch else None
+            made = plan.window_plan(problem, kind, dtype, how, flags=_ops.OFFSETS) if problem.batch else None
         except _engine.Unsupported:  # windows too large, or too far apart
             return False
         return Recipe(size, made)
@@ -101,7 +101,7 @@ def with_way_back(n: int, input: Any, *options: Any) -> tuple[Array, Callable[[A
     op_back = f"{op}_backward"
     dtype, (x,) = _check.data(op, input=input)
     batched, full = _check.shape_of(op, "input", x, n)
-    recipe = _by_offsets(op, n, plan.MAX_POOL, batched, full, x.dtype, options)
+    recipe = _by_offsets(op, n, _ops.MAX_POOL, batched, full, x.dtype, options)
     if not recipe:
         kernel_size, stride, padding, dilation, ceil_mode = options
         y, indices = _pool(op, n, x, kernel_size, stride, padding, dilation, ceil_mode, True)
@@ -113,7 +113,7 @@ def with_way_back(n: int, input: Any, *options: Any) -> tuple[Array, Callable[[A
     def backward(grad_output: ArrayLike) -> Array:
         kind, (gy,) = _check.data(op_back, grad_output=grad_output)
         _check.grad(op_back, gy, taken.shape)
-        back = _by_offsets(op, n, plan.MAX_POOL_GRAD, batched, full, gy.dtype, options)
+        back = _by_offsets(op, n, _ops.MAX_POOL_GRAD, batched, full, gy.dtype, options)
         assert back  # what is kept in bytes can be scattered
         return run(op_back, back, gy, kind, taken)
 
@@ -127,7 +127,7 @@ def _backward(op: str, n: int, grad_output: Any, indices: Any, input_shape: Any)
 
     def make() -> Recipe:
         batched, shape = input_problem(op, n, gy, input_shape)
-        return scatter_recipe(op, batched, shape[:2], shape[2:], gy.shape[-n:], plan.MAX_POOL_GRAD, gy.dtype)
+        return scatter_recipe(op, batched, shape[:2], shape[2:], gy.shape[-n:], _ops.MAX_POOL_GRAD, gy.dtype)
 
     recipe = recipe_for((op, gy.shape, gy.dtype.num), (input_shape,), make)
     return run_scatter(op, n, recipe, gy, at, dtype)

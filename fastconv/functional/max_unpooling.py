@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, plan
+from fastconv import _check, _ops
 from fastconv._check import Array
 from fastconv.functional._docs import documented
 from fastconv.functional._pool import (
@@ -70,7 +70,7 @@ def _unpool(
         if 0 in shape[1:]:
             raise ValueError(f"{op}: input may be empty along its batch axis only, received input of shape {x.shape}")
         out = _unpooled_size(op, n, shape[2:], kernel_size, stride, padding, output_size)
-        return scatter_recipe(op, batched, shape[:2], shape[2:], out, plan.MAX_UNPOOL, x.dtype)
+        return scatter_recipe(op, batched, shape[:2], shape[2:], out, _ops.MAX_UNPOOL, x.dtype)
 
     recipe = recipe_for((op, x.shape, x.dtype.num), (kernel_size, stride, padding, output_size), make)
     return run_scatter(op, n, recipe, x, at, dtype)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _engine, plan
+from fastconv import _check, _engine, _ops, plan
 from fastconv._check import Array, WindowProblem
 from fastconv._threads import current
 
@@ -42,9 +42,9 @@ def _columns_shape(problem: WindowProblem) -> tuple[int, ...]:
 
 
 def _recipe(op: str, problem: WindowProblem, kind: int, dtype: np.dtype[Any]) -> _Recipe:
-    shape = _columns_shape(problem) if kind == plan.UNFOLD else problem.input_shape
+    shape = _columns_shape(problem) if kind == _ops.UNFOLD else problem.input_shape
     _check.result(op, shape, dtype)  # sizes that no memory holds are refused before a plan computes with them
-    name = "unfold" if kind == plan.UNFOLD else "fold"
+    name = "unfold" if kind == _ops.UNFOLD else "fold"
     return _Recipe(shape, plan.window_plan(problem, kind, dtype, name, columns=True) if problem.batch else None)
 
 
@@ -68,7 +68,7 @@ def _gather(op: str, name: str, image: ArrayLike, *options: Any) -> Array:
         batched, shape = _check.shape_of(op, name, x, 2)
         if 0 in shape[1:]:
             raise ValueError(f"{op}: {name} may be empty along its batch axis only, received {name} of shape {x.shape}")
-        return _recipe(op, _problem(op, shape, batched, *options), plan.UNFOLD, x.dtype)
+        return _recipe(op, _problem(op, shape, batched, *options), _ops.UNFOLD, x.dtype)
 
     return _run(op, x, dtype, options, make)
 
@@ -195,7 +195,7 @@ def unfold_backward(
         full = shape if len(shape) == 4 else (1, *shape)
         problem = _problem(op, full, len(shape) == 4, kernel_size, dilation, padding, stride)
         _check.grad(op, gy, _columns_shape(problem))
-        return _recipe(op, problem, plan.FOLD, gy.dtype)
+        return _recipe(op, problem, _ops.FOLD, gy.dtype)
 
     return _run(op, gy, dtype, (input_shape, kernel_size, dilation, padding, stride), make)
 
@@ -283,7 +283,7 @@ def fold(
                 f"{op}: input must have {prod(out)} columns for {out[0]} x {out[1]} windows, received input of shape "
                 f"{columns.shape} and {output_size=!r}"
             )
-        return _recipe(op, problem, plan.FOLD, columns.dtype)
+        return _recipe(op, problem, _ops.FOLD, columns.dtype)
 
     return _run(op, columns, dtype, (output_size, kernel_size, dilation, padding, stride), make)
 

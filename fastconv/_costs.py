@@ -1,0 +1,213 @@
+"""What an algorithm costs: estimates, in cycles of a product, by which `plan` chooses.
+
+They count vectors of products, with the lanes that stay empty, and elements moved beside; the factors were measured.
+They look at the shape, the dtype and the instruction set only: results do not change between machines.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv import _engine
+from fastconv._check import ConvProblem
+from fastconv._config import current_isa, current_precision
+from fastconv._ops import CONV, CONV_INPUT_GRAD
+
+__all__ = [
+    "Sizes",
+    "allows_winograd",
+    "bands_cycles",
+    "depthwise_cycles",
+    "direct_cycles",
+    "fits_grouped",
+    "fits_winograd",
+    "grouped_cycles",
+    "im2col_cycles",
+    "lanes_of",
+    "short_of_rows",
+    "sizes_of",
+    "wgrad_direct_cycles",
+    "wgrad_winograd_cycles",
+    "winograd_cycles",
+]
+
+_VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
+_FLAT_ROWS = {"baseline": 5, "avx2": 4, "avx512": 8}  # FC_TAPS_MAX in kernels/tile.h
+_ISA_NAMES = list(_engine.isa_names())
+
+
+def _isa_bytes() -> int:
+    return _VECTOR_BYTES[_ISA_NAMES[current_isa()]]
+
+
+def lanes_of(dtype: np.dtype[Any]) -> int:
+    return _isa_bytes() // dtype.itemsize
+
+
+class Sizes(NamedTuple):
+    """What the cost of a convolution or of a gradient depends on."""
+
+    rows: int  # result channels of a group, in the vectors of "direct"
+    reds: int  # summed channels of a group
+    taps: int  # of the kernel
+    pixels: int  # result pixels of an image
+    row: int  # result pixels of a row
+    images: int  # times groups
+    batch: int
+    planes: int  # elements of a group's input and output channels
+    reach: int  # elements that a row of the kernel covers beside the first
+    dense: bool  # a result row reads consecutive inputs
+    flat: bool  # an input gradient of few channels: "direct" has pixels in the lanes
+
+    @property
+    def macs(self) -> float:
+        return float(self.rows) * self.reds * self.taps * self.pixels * self.images
+
+
+def sizes_of(problem: ConvProblem, op: int) -> Sizes:
+    forward = op != CONV_INPUT_GRAD
+    rows, reds = problem.out_channels, problem.in_channels
+    pixels, taps, inputs = 1, 1, 1
+    for a in problem.axes:
+        inputs *= a.size
+        pixels *= a.out  # the input gradient's phases do as many multiply-adds as the forward pass
+        taps *= a.kernel
+    last = next((a for a in reversed(problem.axes) if not a.trivial), problem.axes[-1])
+    linear = all(a.kernel == a.stride == 1 and a.lo == a.hi == 0 for a in problem.axes)
+    row = pixels if linear else last.out
+    dense = last.stride == 1 or not forward
+    planes = reds * inputs + rows * pixels
+    if not forward:
+        rows, reds = reds, rows
+    reach = last.dilation * (last.kernel - 1)
+    flat = not forward and problem.groups == 1 and rows <= _FLAT_ROWS[_ISA_NAMES[current_isa()]]
+    images = problem.batch * problem.groups
+    return Sizes(rows, reds, taps, pixels, row, images, problem.batch, planes, reach, dense, flat)
+
+
+def direct_cycles(s: Sizes, lanes: int) -> float:
+    """Vectors of result channels, the last one partly empty (or of pixels, with gaps); moving elements beside."""
+    vectors = (s.row + s.reach) / s.row / lanes if s.flat else -(-s.rows // lanes) / s.rows
+    weights, inputs, results = s.rows * s.reds * s.taps, s.reds * s.pixels * s.images, s.rows * s.pixels * s.images
+    if s.images > s.batch:  # groups are small, and what they move stays in the caches
+        return s.macs * vectors + 0.5 * weights + 0.4 * inputs + 0.5 * results
+    return s.macs * vectors + 16 / lanes * (1.8 * weights + 1.5 * inputs + 1.15 * results)
+
+
+def im2col_cycles(s: Sizes, lanes: int) -> float:
+    """Vectors of pixels, the last one of an image partly empty; patches copied for every tap, in segments of a row."""
+    vectors = -(-s.pixels // lanes) / s.pixels
+    weights, results = s.rows * s.reds * s.taps, s.rows * s.pixels * s.images
+    patch = (0.35 if s.dense else 0.58) + 14 / min(3 * lanes, s.row)
+    moved = 3.1 * weights + patch * s.reds * s.taps * s.pixels * s.images + 0.9 * results
+    return 0.97 * s.macs * vectors + 16 / lanes * moved
+
+
+def depthwise_cycles(problem: ConvProblem, op: int, s: Sizes, lanes: int) -> float:
+    """Vectors of pixels: bands of rows where they fit, else flat runs with the gaps between padded rows."""
+    bands = bands_cycles(problem, op, s, lanes)
+    if bands:
+        return bands
+    gaps = (s.row + s.reach) / s.row
+    overlap = min(1.0, min(s.rows, 8) * 3 / 8)  # few result channels leave few sums to overlap
+    lines = (s.reds + s.rows) * s.pixels / s.row
+    copies = 2.0 * s.rows * s.reds * s.taps + (0.5 * s.planes + 300 + 12 * lines) * s.images
+    return s.macs * gaps / lanes / overlap + copies * products_a_cycle()
+
+
+def allows_winograd(dtype: np.dtype[Any]) -> bool:
+    """Whether "auto" may take an algorithm with Winograd's error: in float32, where the precision allows it."""
+    return dtype == np.float32 and current_precision() == "high"
+
+
+def fits_winograd(problem: ConvProblem, op: int) -> bool:
+    """Whether the last two axes have a kernel of 3x3 that moves by 1; a depth before them is summed as channels are."""
+    kept = [a for a in problem.axes if not a.trivial]
+    return (
+        len(kept) in (2, 3)
+        and all(a.kernel == 3 and a.stride == 1 for a in kept[-2:])
+        and (op == CONV or kept[0].stride == 1)
+    )
+
+
+def winograd_cycles(problem: ConvProblem, s: Sizes, op: int, lanes: int) -> float:
+    """Products of 36 frequencies, vectors of tiles, the last one partly empty; the transforms."""
+    *depth, tall, wide = (a for a in problem.axes if not a.trivial)
+    outs = [a.out if op == CONV else a.size for a in (*depth, tall, wide)]
+    sparse = wide.dilation > 1  # pixels of a sub-image lie apart: gathered and scattered one by one
+    frames = problem.batch * math.prod(outs[:-2]) * min(tall.dilation, outs[-2]) * min(wide.dilation, outs[-1])
+    tile_rows = frames * -(-outs[-2] // (4 * tall.dilation))
+    row = -(-outs[-1] // (4 * wide.dilation))
+    vectors = -(-tile_rows * row // lanes)
+    reds = s.reds * math.prod(a.kernel for a in depth)
+    products = 36 * s.rows * (reds + 6) * vectors + 5000  # a tile's sums are short, a group's blocks small
+    if vectors == 1 and lanes < 16:
+        products *= 2  # four rows of one vector: too few sums to overlap
+    weights = 250 / lanes * s.rows * reds
+    inputs = reds * tile_rows * (250 * -(-row // lanes) + 50 * sparse * row)
+    results = s.rows * (-(-reds // 128) * (200 * vectors + 60 * tile_rows) + 20 * sparse * tile_rows * row)
+    return problem.groups * (products + weights + inputs + results) + 0.3 * (s.rows + s.reds) * s.pixels * s.images
+
+
+def bands_cycles(problem: ConvProblem, op: int, s: Sizes, lanes: int) -> float:
+    """The same for bands of rows, 0 where they do not fit; the last vector of a row is loaded and stored in part."""
+    axes = [a for a in problem.axes if not a.trivial]
+    if _isa_bytes() < 32:  # no masked loads
+        return 0.0
+    if s.reds > 1 or not 1 <= len(axes) <= 2 or any(a.dilation > 1 or a.stride > 2 for a in axes):
+        return 0.0
+    if len(axes) == 2 and (axes[0].kernel > 5 or axes[0].stride != axes[1].stride):
+        return 0.0
+    step = axes[-1].stride
+    forward = op != CONV_INPUT_GRAD
+    if not forward and any(a.kernel < a.stride for a in axes):
+        return 0.0
+    high, wide = (math.prod(a.out if forward else a.size for a in part) for part in (axes[:-1], axes[-1:]))
+    taps = s.taps if forward else s.taps / step ** len(axes)
+    each = (2.3 if step == 2 and forward else 1.0) * ((8 if products_a_cycle() == 1 else 13) + taps)
+    return (high * -(-wide // lanes) * each + 60 * products_a_cycle()) * s.rows * s.images
+
+
+def grouped_cycles(s: Sizes, lanes: int) -> float:
+    """Vectors of groups, the last ones partly empty; every vector of inputs and results is transposed."""
+    filled = -(-s.images // s.batch // lanes) * s.batch
+    return (1.4 * s.macs / s.images + 7 * s.planes) * filled
+
+
+def products_a_cycle() -> int:
+    """Of vectors of 64 bytes one, of narrower ones two: beside these, all else takes twice as long."""
+    return 1 if _isa_bytes() == 64 else 2
+
+
+def short_of_rows(s: Sizes, lanes: int) -> float:
+    """How much longer groups of few result channels take in "direct", which loads a scalar for one or two products."""
+    if s.rows <= lanes:
+        return 1.2 if products_a_cycle() == 1 else 2.2
+    return 1.0 if products_a_cycle() == 1 or s.rows > 4 * lanes else 1.4
+
+
+def fits_grouped(problem: ConvProblem, s: Sizes) -> bool:
+    return problem.groups > 1 and max(s.rows, s.reds) <= 64 and s.taps <= 4096
+
+
+def wgrad_direct_cycles(s: Sizes, lanes: int) -> float:
+    """Vectors of output channels, the last one partly empty; partial sums turned to the gradient."""
+    return 1.15 * s.macs / s.rows * -(-s.rows // lanes) + 1.0 * s.rows * s.reds * s.taps
+
+
+def wgrad_winograd_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
+    """Products of 36 frequencies, vectors of input channels; the transforms of tiles, turned row by row, and of sums.
+
+    Fewer lanes also mean fewer registers: what is done once for each sum costs twice as many products.
+    """
+    per_sum = 1 if lanes > 8 else 2
+    tall, wide = (-(-a.out // 4) for a in problem.axes if not a.trivial)
+    tile_rows = problem.batch * tall
+    inputs, outputs = -(-s.reds // lanes), -(-s.rows // lanes)
+    products = 36 * s.rows * inputs * (tile_rows * wide + 4 * per_sum)
+    turns = 100 * tile_rows * (6 * inputs * -(-(4 * wide + 2) // lanes) + 4 * outputs * -(-4 * wide // lanes))
+    tiles = tile_rows * wide * (250 * inputs + 200 * outputs)
+    return problem.groups * (products + turns + tiles + 250.0 * per_sum * s.rows * inputs + 10_000)
