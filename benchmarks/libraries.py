@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rows import Layer
 
 import fastconv as fc
-from fastconv.bench.extras import MissingExtraError
+from fastconv._extras import MissingExtraError
 from fastconv.bench.layers import Pool
 
 Array = npt.NDArray[Any]

@@ -27,9 +27,9 @@ from rows import Layer, read_layers
 
 import fastconv as fc
 from fastconv._config import current_isa
+from fastconv._extras import MissingExtraError
 from fastconv.bench.cases import POOLS, photograph_windows
 from fastconv.bench.check import WrongResultError, check_same
-from fastconv.bench.extras import MissingExtraError
 from fastconv.bench.layers import Pool
 from fastconv.bench.roofline import Machine, measure_machine
 from fastconv.bench.threads import limited_threads

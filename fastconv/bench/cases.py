@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.bench.extras import require
+from fastconv._extras import require
 from fastconv.bench.layers import Conv, Pool
 
 Float32Array = npt.NDArray[np.float32]

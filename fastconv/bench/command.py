@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import fastconv as fc
+from fastconv._extras import MissingExtraError, require
 from fastconv.bench import plot, report
 from fastconv.bench.cases import all_cases, digits, photographs
 from fastconv.bench.check import WrongResultError
 from fastconv.bench.compare import Row, Settings, compare_case
-from fastconv.bench.extras import MissingExtraError, require
 from fastconv.bench.roofline import Machine, measure_machine
 from fastconv.bench.threads import limited_threads
 from fastconv.bench.timing import Effort

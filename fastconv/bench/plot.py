@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastconv._extras import require
 from fastconv.bench.compare import Line, Row
-from fastconv.bench.extras import require
 
 COLOURS = ("tab:blue", "tab:red", "tab:orange")
 
@@ -36,7 +36,7 @@ def write_plot(path: str | Path, rows: Sequence[Row]) -> None:
 
     Raises
     ------
-    fastconv.bench.extras.MissingExtraError
+    fastconv._extras.MissingExtraError
         Without matplotlib.
     """
     figures = require("matplotlib.figure", "pictures")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import fastconv as fc
-from fastconv.bench.extras import require
+from fastconv._extras import require
 
 
 @contextmanager

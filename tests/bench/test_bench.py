@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+from fastconv import _extras as extras
 from fastconv import reference
 from fastconv.__main__ import main
-from fastconv.bench import cases, command, compare, extras, report, timing, train
+from fastconv.bench import cases, command, compare, report, timing, train
 from fastconv.bench.check import WINOGRAD_ERROR, WrongResultError, check_same, error_bound
 from fastconv.bench.layers import Conv, Dense, Pool
 from fastconv.bench.roofline import Machine

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+__all__ = ["MissingExtraError", "require"]
+
 
 class MissingExtraError(ImportError):
-    """A package of the extra ``bench`` is not installed."""
+    """An optional package is not installed."""
 
 
-def require(module: str, purpose: str) -> Any:
+def require(module: str, purpose: str, extra: str = "bench") -> Any:
     """Import an optional module.
 
     Parameters
@@ -19,6 +21,8 @@ def require(module: str, purpose: str) -> Any:
         Its dotted name.
     purpose : str
         What needs it, in the plural: the first words of the error.
+    extra : str, default "bench"
+        The extra of this package that installs it.
 
     Returns
     -------
@@ -33,9 +37,9 @@ def require(module: str, purpose: str) -> Any:
     --------
     >>> require("math", "numbers").sqrt(4.0)
     2.0
-    >>> require("no_such_module", "pictures")
+    >>> require("no_such_module", "pictures", "train")
     Traceback (most recent call last):
-    fastconv.bench.extras.MissingExtraError: pictures need no_such_module: pip install "fastconv[bench]"
+    fastconv._extras.MissingExtraError: pictures need no_such_module: pip install "fastconv[train]"
     """
     try:
         return importlib.import_module(module)
@@ -43,4 +47,4 @@ def require(module: str, purpose: str) -> Any:
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise
-        raise MissingExtraError(f'{purpose} need {package}: pip install "fastconv[bench]"') from error
+        raise MissingExtraError(f'{purpose} need {package}: pip install "fastconv[{extra}]"') from error
