@@ -41,16 +41,26 @@ from fastconv.functional.padding import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403
 
 if TYPE_CHECKING:
+    from fastconv import data as data
     from fastconv import reference as reference
+    from fastconv._files import load as load
+    from fastconv._files import save as save
 else:
+    # Imported when they are asked for: many programs need none of them, and they take milliseconds.
+    _LATER = {
+        "data": "fastconv.data",
+        "load": "fastconv._files",
+        "reference": "fastconv.reference",
+        "save": "fastconv._files",
+    }
 
     def __getattr__(name: str) -> object:
-        """Import `reference` when it is asked for: hardly any program needs it, and it takes milliseconds."""
-        if name == "reference":
-            from importlib import import_module
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-            return import_module("fastconv.reference")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(_LATER[name])
+        return module if module.__name__ == f"fastconv.{name}" else getattr(module, name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), "reference"})
+        return sorted({*globals(), *_LATER})

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fastconv._extras import require
 from fastconv.bench.layers import Conv, Pool
+from fastconv.data import digits
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -29,10 +30,6 @@ FIRST_LAYERS = (
     Conv("VGG-16 conv1_1", c=3, h=224, w=224, k=64, kh=3, kw=3, ph=1, pw=1),
     Conv("ResNet-50 conv1", c=3, h=224, w=224, k=64, kh=7, kw=7, sh=2, sw=2, ph=3, pw=3),
 )
-
-# Pixel values of LeCun et al. for digits: they bring the mean near 0 and the variance near 1.
-PAPER = -0.1
-INK = 1.175
 
 POOLS = (
     Pool("max 2x2/2 LeNet-5", "max", c=6, h=28, w=28, kernel=2, stride=2),
@@ -85,51 +82,6 @@ def photographs() -> Float32Array:
     images -= images.mean(axis=(2, 3), keepdims=True)
     images /= images.std(axis=(2, 3), keepdims=True)
     return _frozen(images)
-
-
-@cache
-def digits() -> tuple[Float32Array, npt.NDArray[np.int64]]:
-    """Load scikit-learn's handwritten digits, bilinearly enlarged from 8x8 to 32x32.
-
-    Paper is -0.1 and full ink 1.175.
-
-    Returns
-    -------
-    images : ndarray of shape (1797, 1, 32, 32), float32, read-only
-    labels : ndarray of shape (1797,), int64, read-only
-
-    References
-    ----------
-    LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998, section II.B.
-    """
-    bunch = require("sklearn.datasets", "real photographs and digits").load_digits()
-    ink = enlarge(bunch.images / 16.0, 32, 32)
-    labels = bunch.target.astype(np.int64)
-    labels.flags.writeable = False
-    return _frozen(PAPER + (INK - PAPER) * ink[:, np.newaxis]), labels
-
-
-def enlarge(images: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Resize images bilinearly; pixel centres are aligned and the rim is repeated.
-
-    Parameters
-    ----------
-    images : ndarray of shape (N, H, W)
-    height, width : int
-        The new size.
-
-    Returns
-    -------
-    ndarray of shape (N, height, width)
-
-    Examples
-    --------
-    >>> enlarge(np.array([[[0.0, 1.0]]]), 1, 4)
-    array([[[0.  , 0.25, 0.75, 1.  ]]])
-    """
-    rows = _bilinear_matrix(images.shape[1], height)
-    columns = _bilinear_matrix(images.shape[2], width)
-    return np.asarray(rows @ images @ columns.T)
 
 
 def make_input(case: Case, batch: int) -> Float32Array:
@@ -210,12 +162,6 @@ def _lenet_maps(depth: int, batch: int) -> Float32Array:
         n, c, h, w = maps.shape
         maps = maps.reshape(n, c, h // 2, 2, w // 2, 2).max(axis=(3, 5))  # pooling follows the first two
     return np.ascontiguousarray(maps, dtype=np.float32)
-
-
-def _bilinear_matrix(size: int, new_size: int) -> npt.NDArray[np.float64]:
-    """Build the (new_size, size) matrix that interpolates linearly between the centres of `size` cells."""
-    place = np.clip((np.arange(new_size) + 0.5) * size / new_size - 0.5, 0, size - 1)
-    return np.asarray(np.maximum(0.0, 1.0 - np.abs(place[:, np.newaxis] - np.arange(size))))
 
 
 def _frozen(array: npt.NDArray[np.float64]) -> Float32Array:

@@ -12,13 +12,14 @@ from typing import Protocol
 import fastconv as fc
 from fastconv._extras import MissingExtraError, require
 from fastconv.bench import plot, report
-from fastconv.bench.cases import all_cases, digits, photographs
+from fastconv.bench.cases import all_cases, photographs
 from fastconv.bench.check import WrongResultError
 from fastconv.bench.compare import Row, Settings, compare_case
 from fastconv.bench.roofline import Machine, measure_machine
 from fastconv.bench.threads import limited_threads
 from fastconv.bench.timing import Effort
 from fastconv.bench.train import Outcome, Recipe, networks, train_network
+from fastconv.data import digits
 
 REQUIRED_ACCURACY = 0.98
 SEEDS = 5

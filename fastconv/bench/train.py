@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import models, nn, optim
-from fastconv.bench.cases import LENET5, PAPER, Float32Array, digits
+from fastconv.bench.cases import LENET5, Float32Array
 from fastconv.bench.layers import Dense
+from fastconv.data import PAPER, digits, split
 
 CLASSES = 10
 PIXELS = 32 * 32
@@ -66,26 +67,6 @@ class Outcome:
     def mean_seconds(self) -> float:
         """Mean time of one training."""
         return statistics.fmean(self.seconds)
-
-
-def split(labels: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Give the indices of the training images, and of the test images: every third.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (N,)
-
-    Returns
-    -------
-    training, test : ndarray of intp
-
-    Examples
-    --------
-    >>> split(np.zeros(7, np.int64))
-    (array([1, 2, 4, 5]), array([0, 3, 6]))
-    """
-    index = np.arange(len(labels))
-    return index[index % 3 != 0], index[index % 3 == 0]
 
 
 def hidden_size(target: int, per_unit: int, fixed: int = 0) -> int:
@@ -147,7 +128,7 @@ def train_network(network: Network, recipe: Recipe, seeds: tuple[int, ...], tick
     Outcome
     """
     images, labels = digits()
-    training, test = split(labels)
+    training, _, test = split(len(labels))
     accuracies, seconds = [], []
     for seed in seeds:
         rng = np.random.default_rng(seed)

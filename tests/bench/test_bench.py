@@ -20,7 +20,7 @@ import pytest
 
 import fastconv as fc
 from fastconv import _extras as extras
-from fastconv import reference
+from fastconv import data, reference
 from fastconv.__main__ import main
 from fastconv.bench import cases, command, compare, report, timing, train
 from fastconv.bench.check import WINOGRAD_ERROR, WrongResultError, check_same, error_bound
@@ -144,10 +144,10 @@ def test_windows_are_parts_of_the_photographs() -> None:
 
 
 def test_digits_are_enlarged_faithfully() -> None:
-    images, labels = cases.digits()
+    images, labels = data.digits()
     assert (images.shape, images.dtype, labels.shape) == ((1797, 1, 32, 32), np.float32, (1797,))
-    assert images.min() >= cases.PAPER - 1e-6
-    assert images.max() <= cases.INK + 1e-6
+    assert images.min() >= data.PAPER - 1e-6
+    assert images.max() <= data.INK + 1e-6
     small = images.reshape(-1, 8, 4, 8, 4).mean(axis=(2, 4))  # blurred, but the same digit
     original = np.asarray(extras.require("sklearn.datasets", "digits").load_digits().images).reshape(len(images), -1)
     alike = [np.corrcoef(one.ravel(), other)[0, 1] for one, other in zip(small[:50], original[:50], strict=True)]
@@ -155,8 +155,8 @@ def test_digits_are_enlarged_faithfully() -> None:
 
 
 def test_every_third_image_is_for_testing_only() -> None:
-    _, labels = cases.digits()
-    training, test = train.split(labels)
+    _, labels = data.digits()
+    training, _, test = data.split(len(labels))
     assert (len(training), len(test)) == (1198, 599)
     assert not set(training) & set(test)
     assert set(test) == set(range(0, 1797, 3))
@@ -511,8 +511,8 @@ def test_durations_keep_three_digits(seconds: float) -> None:
 
 
 def test_training_learns_and_repeats() -> None:
-    images, labels = cases.digits()
-    training, test = train.split(labels)
+    images, labels = data.digits()
+    training, _, test = data.split(len(labels))
     recipe = train.Recipe(epochs=2)
     network = train.networks()[0]
     weights = []
@@ -542,8 +542,8 @@ def test_shifting_moves_and_fills_with_paper() -> None:
     np.testing.assert_array_equal(train.shifted(images, 0, 0), images)
     moved = train.shifted(images, -1, 2)
     np.testing.assert_array_equal(moved[:, :, :2, 2:], images[:, :, 1:, :2])
-    assert (moved[:, :, 2] == np.float32(cases.PAPER)).all()
-    assert (moved[:, :, :, :2] == np.float32(cases.PAPER)).all()
+    assert (moved[:, :, 2] == np.float32(data.PAPER)).all()
+    assert (moved[:, :, :, :2] == np.float32(data.PAPER)).all()
 
 
 # -- the command --
