@@ -25,6 +25,7 @@ class Plan:
         divisor: float = 0.0,
         shape: tuple[int, ...] = (),
         inner: tuple[int, int, int, int] = (0, 0, 0, 0),
+        slope: float = 0.0,
     ) -> None: ...
     @property
     def algorithm(self) -> str: ...

@@ -38,6 +38,7 @@ from fastconv._ops import (
     CONV_INPUT_GRAD,
     CONV_WEIGHT_GRAD,
     MATMUL,
+    RECTIFY,
     TURNED,
     UNFOLD,
 )
@@ -213,8 +214,13 @@ def _spatial_slots(axes: Sequence[Axis]) -> tuple[list[tuple[int, ...]], list[in
     return full, slots
 
 
-def conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any], algorithm: str) -> _engine.Plan:
-    """Plan a convolution's forward pass, input gradient or weight gradient; `algorithm` is not "auto"."""
+def conv_plan(
+    problem: ConvProblem, op: int, dtype: np.dtype[Any], algorithm: str, slope: float | None = None
+) -> _engine.Plan:
+    """Plan a convolution's forward pass, input gradient or weight gradient; `algorithm` is not "auto".
+
+    A forward pass multiplies results below 0 by `slope`.
+    """
     axes, spatial = _spatial_slots(problem.axes)
     data = (*((0,) if problem.batched else ()), 1, *spatial)
     weight = (0, 1, *spatial)
@@ -235,16 +241,27 @@ def conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any], algorithm: st
         algorithm,
         current_isa(),
         float(problem.macs),
+        0 if slope is None else RECTIFY,
         shape=shape,
+        slope=slope or 0.0,
     )
 
 
 def matmul_plan(
-    m: int, n: int, k: int, dtype: np.dtype[Any], shape: tuple[int, ...], *, turn_a: bool = False, turn_b: bool = False
+    m: int,
+    n: int,
+    k: int,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    *,
+    turn_a: bool = False,
+    turn_b: bool = False,
+    slope: float | None = None,
 ) -> _engine.Plan:
     """Plan the product of an (m, k) and a (k, n) matrix, one of which may be given turned, with a result of `shape`.
 
-    Operands without gaps may have any shape: their elements are read as rows of the matrix.
+    Operands without gaps may have any shape: their elements are read as rows of the matrix. Results below 0 are
+    multiplied by `slope`.
     """
     slot_a, inner_a = ((1, 0), m) if turn_a else ((0, 1), k)
     slot_b, inner_b = ((1, 0), k) if turn_b else ((0, 1), n)
@@ -260,17 +277,18 @@ def matmul_plan(
         "matmul",
         current_isa(),
         float(m) * n * k,
-        TURNED if turn_b else 0,
+        (TURNED if turn_b else 0) | (0 if slope is None else RECTIFY),
         shape=shape,
         inner=(inner_a, inner_b, 0, n),
+        slope=slope or 0.0,
     )
 
 
-def whole_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> _engine.Plan:
+def whole_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any], slope: float | None = None) -> _engine.Plan:
     """Plan a convolution whose kernel covers the whole input, or a gradient of it: a matrix product."""
     rows, outputs, inputs = problem.batch, problem.out_channels, math.prod(problem.weight_shape[1:])
     if op == CONV:
-        return matmul_plan(rows, outputs, inputs, dtype, problem.output_shape, turn_b=True)
+        return matmul_plan(rows, outputs, inputs, dtype, problem.output_shape, turn_b=True, slope=slope)
     if op == CONV_INPUT_GRAD:
         return matmul_plan(rows, inputs, outputs, dtype, problem.input_shape)
     return matmul_plan(outputs, inputs, rows, dtype, problem.weight_shape, turn_a=True)

@@ -41,7 +41,7 @@ cdef extern from "fastconv.h":
         int64_t batch, groups, in_channels, out_channels
         fc_axis axis[3]
         int flags
-        double divisor
+        double divisor, slope
     ctypedef struct fc_array:
         char *data
         Py_ssize_t stride[5]
@@ -222,7 +222,7 @@ cdef class Plan:
     cdef cnp.npy_intp shape[8]
 
     def __init__(self, int op, int dtype, batch, groups, in_channels, out_channels, axes, slots, str algorithm, int isa,
-                 double cost, int flags=0, double divisor=0.0, tuple shape=(), tuple inner=(0, 0, 0, 0)):
+                 double cost, int flags=0, double divisor=0.0, tuple shape=(), tuple inner=(0, 0, 0, 0), double slope=0.0):
         cdef fc_problem *p = &self.plan.problem
         cdef int i, j
         cdef const fc_algorithm *a
@@ -230,7 +230,7 @@ cdef class Plan:
         p.op = <fc_op> op
         p.dtype = <fc_dtype> dtype
         p.batch, p.groups, p.in_channels, p.out_channels = batch, groups, in_channels, out_channels
-        p.flags, p.divisor = flags, divisor
+        p.flags, p.divisor, p.slope = flags, divisor, slope
         for i in range(FC_DIMS):
             set_axis(&p.axis[i], axes[i])
         for i in range(FC_MAX_ARRAYS):

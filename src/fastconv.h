@@ -40,8 +40,9 @@ typedef struct {
 } fc_axis;
 
 /* Pooling: windows of unequal sizes; padding counts in a mean; a maximum's index is a byte, the number of its tap in the window,
- * instead of an int64 in the plane. Products: a column of b, not a row, lies together (a hint). */
-enum { FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2, FC_TURNED = 4, FC_OFFSETS = 8 };
+ * instead of an int64 in the plane. Products: a column of b, not a row, lies together (a hint). Forward convolution and products:
+ * results below 0 are multiplied by `slope` (ReLU, leaky ReLU). */
+enum { FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2, FC_TURNED = 4, FC_OFFSETS = 8, FC_RECTIFY = 16 };
 
 typedef struct {
     fc_op op;
@@ -51,6 +52,7 @@ typedef struct {
     fc_axis axis[FC_DIMS];
     int flags;
     double divisor;  /* mean pooling: 0, or the divisor that overrides the window's size */
+    double slope;    /* with FC_RECTIFY */
 } fc_problem;
 
 /* An operand: strides in elements over N C D H W; data NULL where there is none. */

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from fastconv import _check, _engine, _ops, plan
 from fastconv._check import Array, ConvProblem
 from fastconv._threads import current
+from fastconv.functional._fused import rectify, slope_of
 from fastconv.functional._gradients import Gradients, Three, cast, nothing
 
 __all__ = ["FrozenWeight", "Ints", "Padding", "backward", "explain_conv", "forward", "freeze_weight"]
@@ -133,7 +134,7 @@ def _is_product(op: str, problem: ConvProblem, kind: int, algorithm: str) -> boo
 
 
 def _plan(
-    op: str, problem: ConvProblem, kind: int, dtype: np.dtype[Any], algorithm: str
+    op: str, problem: ConvProblem, kind: int, dtype: np.dtype[Any], algorithm: str, slope: float | None = None
 ) -> tuple[_engine.Plan | None, str]:
     """Plan a problem whose arguments were checked, or return None; and the reason."""
     if algorithm == "naive":
@@ -143,17 +144,17 @@ def _plan(
     for size in (problem.input_shape, problem.weight_shape, problem.output_shape):
         _check.countable(op, size, dtype)
     if _is_product(op, problem, kind, algorithm):
-        return plan.whole_plan(problem, kind, dtype), "the kernel covers the whole input: one matrix product"
+        return plan.whole_plan(problem, kind, dtype, slope), "the kernel covers the whole input: one matrix product"
     reason, named = "asked for by name", algorithm != "auto"
     if algorithm == "auto":
         choose = plan.choose_weight_grad if kind == _ops.CONV_WEIGHT_GRAD else None
         algorithm, reason = choose(problem, dtype) if choose else plan.choose_conv(problem, kind, dtype)
     try:
-        return plan.conv_plan(problem, kind, dtype, algorithm), reason
+        return plan.conv_plan(problem, kind, dtype, algorithm, slope), reason
     except _engine.Unsupported as error:
         if named:
             raise ValueError(f"{op}: {error}, received algorithm={algorithm!r}") from None
-        return plan.conv_plan(problem, kind, dtype, "im2col"), f"{error}"
+        return plan.conv_plan(problem, kind, dtype, "im2col", slope), f"{error}"
 
 
 def _restore_half(kind: np.dtype[Any], dtype: np.dtype[Any], frozen: FrozenWeight | None) -> np.dtype[Any]:
@@ -186,10 +187,11 @@ def forward(
     out: Any,
     transposed: bool = False,
     output_padding: Any = 0,
+    activation: Any = None,
 ) -> Array:
     weight, frozen = (weight.array, weight) if type(weight) is FrozenWeight else (weight, None)
     options = (stride, padding, dilation, groups, algorithm, output_padding)
-    known: _Recipe | None = plan.recall(op, input, weight, bias, options)
+    known: _Recipe | None = plan.recall(op, input, weight, bias, (*options, activation))
     if known is not None and known.plan is not None:
         try:
             packed = frozen.packed(known.plan, weight) if frozen else None
@@ -204,24 +206,28 @@ def forward(
     if frozen:
         kind = _restore_half(kind, np.asarray(input).dtype, frozen)
 
+    slope = slope_of(op, activation)
+
     def make() -> _Recipe:
         problem, shape = _problem(op, n, x, w, options, transposed)
         _check.bias_shape(op, b, shape[-1 - n])
         of = _ops.CONV_INPUT_GRAD if transposed else _ops.CONV
-        return _Recipe(shape, _plan(op, problem, of, x.dtype, algorithm)[0], _is_product(op, problem, of, algorithm))
+        found, _ = _plan(op, problem, of, x.dtype, algorithm, slope)
+        return _Recipe(shape, found, _is_product(op, problem, of, algorithm))
 
-    recipe = plan.recipe_of(op, (x, w, b), options, make)
+    recipe = plan.recipe_of(op, (x, w, b), (*options, activation), make)
     straight = None if out is None else _check.output(op, out, recipe.shape, kind, (x, w, b))
     if algorithm == "naive":
         from fastconv import reference  # only where it is asked for
 
         naive = getattr(reference, op)
         extra = (output_padding, groups, dilation) if transposed else (dilation, groups)
-        return _finish(naive(x, w, b, stride, padding, *extra), kind, out)
+        return _finish(rectify(naive(x, w, b, stride, padding, *extra), slope), kind, out)
     result = _check.result(op, recipe.shape, x.dtype) if straight is None else straight
     if recipe.plan is None:
         if result.size:  # nothing to sum (an input without elements, padded to some): only the bias
             result[...] = 0 if b is None else b.reshape(-1, *[1] * n)
+            rectify(result, slope)
     else:
         packed = frozen.packed(recipe.plan, w) if frozen else None
         if recipe.product:

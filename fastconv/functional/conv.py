@@ -58,6 +58,9 @@ algorithm : {"auto", "direct", "im2col", "depthwise", "grouped", "winograd", "na
     :func:`fastconv.explain` tells what ``"auto"`` takes.
 out : ndarray, optional
     Where to write the result; of the result's shape and dtype.
+activation : {None, "relu", "leaky_relu"}, default None
+    What the result passes through while it lies in a cache: ``max(y, 0)``, or ``0.01 y`` where y < 0. Its gradient is
+    :func:`relu_backward` of the result.
 
 Returns
 -------
@@ -254,8 +257,10 @@ def conv1d(
     *,
     algorithm: str = "auto",
     out: Array | None = None,
+    activation: str | None = None,
 ) -> Array:
-    return forward("conv1d", 1, input, weight, bias, stride, padding, dilation, groups, algorithm, out)
+    options = (stride, padding, dilation, groups, algorithm, out)
+    return forward("conv1d", 1, input, weight, bias, *options, activation=activation)
 
 
 @documented(_BACKWARD, 1)
@@ -288,8 +293,10 @@ def conv2d(
     *,
     algorithm: str = "auto",
     out: Array | None = None,
+    activation: str | None = None,
 ) -> Array:
-    return forward("conv2d", 2, input, weight, bias, stride, padding, dilation, groups, algorithm, out)
+    options = (stride, padding, dilation, groups, algorithm, out)
+    return forward("conv2d", 2, input, weight, bias, *options, activation=activation)
 
 
 @documented(_BACKWARD, 2)
@@ -322,8 +329,10 @@ def conv3d(
     *,
     algorithm: str = "auto",
     out: Array | None = None,
+    activation: str | None = None,
 ) -> Array:
-    return forward("conv3d", 3, input, weight, bias, stride, padding, dilation, groups, algorithm, out)
+    options = (stride, padding, dilation, groups, algorithm, out)
+    return forward("conv3d", 3, input, weight, bias, *options, activation=activation)
 
 
 @documented(_BACKWARD, 3)

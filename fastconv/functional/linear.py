@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from fastconv import _check, _engine, plan
 from fastconv._check import Array
 from fastconv._threads import current
+from fastconv.functional._fused import slope_of
 from fastconv.functional._gradients import Gradients, cast, nothing
 
 __all__ = ["linear", "linear_backward"]
@@ -32,7 +33,14 @@ def _weight(op: str, weight: Array) -> None:
         raise ValueError(f"{op}: weight must not be empty, received weight of shape {weight.shape}")
 
 
-def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, out: Array | None = None) -> Array:
+def linear(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    out: Array | None = None,
+    activation: str | None = None,
+) -> Array:
     """Apply a fully connected layer, ``y = x @ weight.T + bias``.
 
     Axes: I input features, O output features; any number of leading axes.
@@ -47,6 +55,8 @@ def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *
         Added to each output.
     out : ndarray, optional
         Where to write the result; of the result's shape and dtype.
+    activation : {None, "relu", "leaky_relu"}, default None
+        What the result passes through while it lies in a cache: ``max(y, 0)``, or ``0.01 y`` where y < 0.
 
     Returns
     -------
@@ -73,13 +83,14 @@ def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *
     >>> fc.linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]), np.array([0.5, 0.0]))
     array([[11.5,  2. ]])
     """
-    known: _engine.Plan | None = plan.recall("linear", input, weight, bias, ())
+    known: _engine.Plan | None = plan.recall("linear", input, weight, bias, (activation,))
     if known is not None and out is None:
         try:
             return known.compute(input, weight, bias)
         except MemoryError:
             pass  # said below, with the operator's name
     kind, (x, w, b) = _check.data("linear", input=input, weight=weight, bias=bias)
+    slope = slope_of("linear", activation)
     _weight("linear", w)
     rows = _rows("linear", "input", x, w.shape[1])
     _check.bias_shape("linear", b, w.shape[0])
@@ -89,9 +100,9 @@ def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *
     if result.size:
 
         def make() -> _engine.Plan:
-            return plan.matmul_plan(len(rows), len(w), w.shape[1], x.dtype, shape, turn_b=True)
+            return plan.matmul_plan(len(rows), len(w), w.shape[1], x.dtype, shape, turn_b=True, slope=slope)
 
-        found = plan.recipe_of("linear", (x, w, b), (), make)
+        found = plan.recipe_of("linear", (x, w, b), (activation,), make)
         found.run(rows, w, b, result, current())
     if out is not None:
         if straight is None:

@@ -185,6 +185,8 @@ static void FN(bands_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, p
                 FN(bands_copy)(p, &t, band, s->kind == FC_STEP_2 ? 2 : 1, x->stride[4], &b);
             }
             FN(fma_band)(band->rows, band->taps, s->kind, &b);
+            for (int64_t h = 0; h < band->rows; h++)
+                FN(rectify_run)(p, b.y + h * b.ldy, 1, b.n);
         }
     }
 }

@@ -90,6 +90,31 @@ static inline void FN(put_run)(real *y, ptrdiff_t step, const real *src, int64_t
     }
 }
 
+static inline vec FN(rectified)(vec v, real slope)
+{
+    vec low = slope != 0 ? FN(splat)(slope) * v : FN(zero)(); /* 0 times an infinity would be NaN */
+    return FN(select)((ivec)(v < FN(zero)()), low, v);
+}
+
+/* The activation that a convolution may end with (FC_RECTIFY), on results that have just been stored and still lie in a cache
+ * near by. NaN stays. */
+static void FN(rectify_run)(const fc_problem *p, real *y, ptrdiff_t step, int64_t n)
+{
+    if (!(p->flags & FC_RECTIFY))
+        return;
+    const real slope = (real)p->slope;
+    if (step != 1) {
+        for (int64_t i = 0; i < n; i++)
+            y[i * step] = y[i * step] < 0 ? (slope != 0 ? slope * y[i * step] : 0) : y[i * step];
+        return;
+    }
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        FN(store)(y + i, FN(rectified)(FN(load)(y + i), slope));
+    if (i < n)
+        FN(store_n)(y + i, FN(rectified)(FN(load_n)(y + i, n - i), slope), n - i);
+}
+
 /* The stage before a correlation with holes: every result starts as its bias. A task is one channel of one image. */
 static void FN(fill_bias)(const fc_problem *p, const fc_corr *c, const fc_call *call, int64_t task)
 {

@@ -86,7 +86,7 @@ static ptrdiff_t FN(depthwise_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_
 }
 
 /* `m` result channels of a box from its panel. flat: [m][ld]. */
-static void FN(depthwise_rows)(const fc_corr *c, const fc_panel *panel, const fc_box *box, const real *inputs,
+static void FN(depthwise_rows)(const fc_problem *p, const fc_corr *c, const fc_panel *panel, const fc_box *box, const real *inputs,
                                const ptrdiff_t *tap_at, const real *weights, int64_t m, const FN(result) *to,
                                const real *bias, ptrdiff_t bias_stride, real *flat, int64_t ld)
 {
@@ -100,9 +100,11 @@ static void FN(depthwise_rows)(const fc_corr *c, const fc_panel *panel, const fc
                              (FN(dest)){flat + i, ld, q > 0});
         }
         for (int64_t k = 0; k < m; k++)
-            for (int64_t h = 0; h < box->j[1]; h++)
-                FN(put_run)(to->y + k * to->channel + d * to->step[0] + h * to->step[1], to->step[2],
-                            flat + k * ld + h * panel->row, box->j[2], bias ? bias[k * bias_stride] : 0, 0);
+            for (int64_t h = 0; h < box->j[1]; h++) {
+                real *y = to->y + k * to->channel + d * to->step[0] + h * to->step[1];
+                FN(put_run)(y, to->step[2], flat + k * ld + h * panel->row, box->j[2], bias ? bias[k * bias_stride] : 0, 0);
+                FN(rectify_run)(p, y, to->step[2], box->j[2]);
+            }
     }
 }
 
@@ -127,7 +129,7 @@ static void FN(depthwise_compute)(const fc_plan *plan, fc_call *call, int64_t ta
             int64_t k0 = FN(even_start)(c.rows, s->row_tiles, i), m = FN(even_start)(c.rows, s->row_tiles, i + 1) - k0;
             int64_t channel = g * c.rows + k0;
             FN(result) to = FN(result_of)(&c, &call->array[3], &box, channel);
-            FN(depthwise_rows)(&c, &panel, &box, inputs, tap_at,
+            FN(depthwise_rows)(p, &c, &panel, &box, inputs, tap_at,
                                packed + (g * s->phases + phase) * s->phase_weights + k0 * c.reds * c.taps, m, &to,
                                b->data ? (const real *)b->data + channel * b->stride[0] : NULL, b->stride[0], flat, s->flat);
         }

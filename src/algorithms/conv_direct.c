@@ -240,6 +240,16 @@ static void FN(direct_store)(const fc_box *box, const FN(result) *r, const real 
     }
 }
 
+static void FN(direct_rectify)(const fc_problem *p, const fc_box *box, const FN(result) *r, int64_t rows)
+{
+    int64_t run = FN(direct_run_of)(box, r);
+    for (int64_t k = 0; p->flags & FC_RECTIFY && k < rows; k++)
+        for (int64_t i = 0; i < box->pixels; i += run) {
+            int64_t q = i / box->j[2], at = q % box->j[1] * r->step[1] + q / box->j[1] % box->j[0] * r->step[0];
+            FN(rectify_run)(p, r->y + k * r->channel + q / (box->j[1] * box->j[0]) * r->image + at, r->step[2], run);
+        }
+}
+
 /* Where a block's inputs and weights come from. */
 typedef struct {
     const real *inputs;                    /* of the first channel */
@@ -395,6 +405,8 @@ static void FN(direct_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
         FN(direct_block)(&u.c, &feed, u.box.pixels, u.reds, rows, buf);
         const real *bias = b->data && red_block == 0 ? (const real *)b->data + channel * b->stride[0] : NULL;
         FN(direct_store)(&u.box, &r, bias, b->stride[0], buf, turned, fc_round_up(rows, VL), rows, red_block > 0);
+        if (red_block == s->red_blocks - 1)
+            FN(direct_rectify)(p, &u.box, &r, rows);
     }
 }
 

@@ -233,6 +233,7 @@ static void FN(grouped_strip)(const fc_problem *p, const FN(grouped_state) *s, c
         for (int64_t i = 0; s->has_holes && i < nj * s->pixels; i++)
             FN(store)(t->buffer + i * VL, FN(load)(t->start + i / s->pixels * VL));
         FN(grouped_rows)(p, s, t, weights, k0, nj, h0);
+        FN(rectify_run)(p, t->buffer, 1, nj * s->pixels * VL);
         for (int64_t j = 0; j < nj; j++)
             FN(grouped_store)(out, n, t->buffer + j * s->pixels * VL, lanes,
                               y + (k0 + j) * out->stride[1] + h0 * FN(result_step)(p, 1) * out->stride[3], c->rows * out->stride[1]);

@@ -77,34 +77,38 @@ static void FN(im2col_pack)(const fc_corr *c, const fc_weight_strides *ws, const
     FN(direct_pack)(c, ws, w, reds, m, m, dst);
 }
 
-/* Adds a tile [m][FC_PIXELS] of n pixels from p0 on, row k of it into result channel k. */
-static void FN(im2col_put)(const fc_corr *c, const FN(result) *r, const real *tile, int64_t m, int64_t p0, int64_t n,
-                           const real *bias, ptrdiff_t bias_stride, int add)
-{
-    for (int64_t k = 0; k < m; k++) {
-        real b = bias ? bias[k * bias_stride] : 0;
-        for (int64_t i = 0; i < n;) {
-            int64_t p = p0 + i, w = p % c->axis[2].count, h = p / c->axis[2].count % c->axis[1].count,
-                    d = p / c->axis[2].count / c->axis[1].count;
-            int64_t run = fc_min(n - i, c->axis[2].count - w);
-            FN(put_run)(r->y + k * r->channel + d * r->step[0] + h * r->step[1] + w * r->step[2], r->step[2],
-                        tile + k * FC_PIXELS + i, run, b, add);
-            i += run;
-        }
-    }
-}
-
 typedef struct {
+    const fc_problem *p;
     const fc_corr *c;
     const real *packed, *bias;
     ptrdiff_t bias_stride;
     FN(result) to;
     int64_t reds, tile0, tile1, tiles;
-    int add, dense; /* later red block; pixels of y follow one another */
+    int add, last, dense; /* later red block; the last one; pixels of y follow one another */
     const real *next; /* inputs of the next panel, asked for meanwhile: some channels, a run of elements of each */
     ptrdiff_t next_channel;
     int64_t next_channels, next_run;
 } FN(im2col_job);
+
+/* Adds a tile [m][FC_PIXELS] of n pixels from p0 on, row k of it into result channel k. */
+static void FN(im2col_put)(const FN(im2col_job) *job, const FN(result) *r, const real *tile, int64_t m, int64_t p0, int64_t n,
+                           const real *bias, int add, int last)
+{
+    const fc_corr *c = job->c;
+    for (int64_t k = 0; k < m; k++) {
+        real b = bias ? bias[k * job->bias_stride] : 0;
+        for (int64_t i = 0; i < n;) {
+            int64_t p = p0 + i, w = p % c->axis[2].count, h = p / c->axis[2].count % c->axis[1].count,
+                    d = p / c->axis[2].count / c->axis[1].count;
+            int64_t run = fc_min(n - i, c->axis[2].count - w);
+            real *y = r->y + k * r->channel + d * r->step[0] + h * r->step[1] + w * r->step[2];
+            FN(put_run)(y, r->step[2], tile + k * FC_PIXELS + i, run, b, add);
+            if (last)
+                FN(rectify_run)(job->p, y, r->step[2], run);
+            i += run;
+        }
+    }
+}
 
 /* Asks for a share of the next panel's inputs: channels are far apart, where no prefetcher foresees them. */
 static inline void FN(im2col_fetch)(const FN(im2col_job) *job, int64_t i)
@@ -124,7 +128,7 @@ static void FN(im2col_panel)(const FN(im2col_job) *job, const real *panel, const
     for (int64_t i = job->tile0; i < job->tile1; i++) {
         int64_t k0 = FN(even_start)(c->rows, job->tiles, i), m = FN(even_start)(c->rows, job->tiles, i + 1) - k0;
         const real *w = job->packed + k0 * job->reds * c->taps + q0 * m;
-        int add = job->add || q0 > 0;
+        int add = job->add || q0 > 0, last = job->last && q0 + depth == job->reds * c->taps;
         FN(result) to = job->to;
         to.y += k0 * to.channel;
         FN(im2col_fetch)(job, i);
@@ -138,9 +142,11 @@ static void FN(im2col_panel)(const FN(im2col_job) *job, const real *panel, const
                         __builtin_prefetch(to.y + p0 + k * to.channel + at, 1, 3); /* rows of y are far apart */
             }
             FN(fma_taps)((int)m, (int)nv, w, row_at, depth, panel, (FN(dest)){to.y + p0, to.channel, add || bias});
+            for (int64_t k = 0; last && k < m; k++)
+                FN(rectify_run)(job->p, to.y + p0 + k * to.channel, 1, n);
         } else {
             FN(fma_taps)((int)m, (int)nv, w, row_at, depth, panel, (FN(dest)){tile, FC_PIXELS, 0});
-            FN(im2col_put)(c, &to, tile, m, p0, n, bias, job->bias_stride, add);
+            FN(im2col_put)(job, &to, tile, m, p0, n, bias, add, last);
         }
     }
 }
@@ -176,7 +182,8 @@ static void FN(im2col_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
         row_at[i] = i * FC_PIXELS;
 
     fc_box origin = {.n0 = n, .j0 = {0, 0, 0}};
-    FN(im2col_job) job = {.c = &c,
+    FN(im2col_job) job = {.p = p,
+                          .c = &c,
                           .packed = packed + (g * s->phases + phase) * s->phase_weights,
                           .bias = b->data ? (const real *)b->data + g * c.rows * b->stride[0] : NULL,
                           .bias_stride = b->stride[0],
@@ -185,7 +192,8 @@ static void FN(im2col_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
                           .tile0 = FN(even_start)(s->row_tiles, s->splits, split),
                           .tile1 = FN(even_start)(s->row_tiles, s->splits, split + 1),
                           .tiles = s->row_tiles,
-                          .add = red_block > 0};
+                          .add = red_block > 0,
+                          .last = red_block == s->red_blocks - 1};
     job.dense = job.to.step[2] == 1 && (c.axis[1].count == 1 || job.to.step[1] == c.axis[2].count) &&
                 (c.axis[0].count == 1 || job.to.step[0] == c.axis[2].count * c.axis[1].count);
     int linear = FN(patches_linear)(&c, x);

@@ -257,18 +257,26 @@ typedef struct {
     int64_t count, step;
     real bias;
     int add;
+    const fc_problem *ends; /* whose activation is to follow, or NULL: more sums are to come */
 } FN(wino_writer);
+
+static inline void FN(wino_write)(const FN(wino_writer) *out, real *to, const real *row, int64_t width)
+{
+    FN(put_run)(to, out->step, row, width, out->bias, out->add);
+    if (out->ends)
+        FN(rectify_run)(out->ends, to, out->step, width);
+}
 
 static inline void FN(wino_flush)(FN(wino_writer) *out)
 {
-    FN(put_run)(out->to, out->step, out->held, out->count, out->bias, out->add);
+    FN(wino_write)(out, out->to, out->held, out->count);
     out->count = 0;
 }
 
 static inline void FN(wino_put)(FN(wino_writer) *out, real *to, const real *row, int64_t width)
 {
     if (out->step != 1 || width >= 2 * VL) {
-        FN(put_run)(to, out->step, row, width, out->bias, out->add);
+        FN(wino_write)(out, to, row, width);
         return;
     }
     if (to != out->to + out->count) {
@@ -290,6 +298,8 @@ static void FN(wino_output)(const FN(wino_job) *job, int64_t g, int64_t chunk, i
     int64_t pieces = FN(wino_cut)(job, block);
     ptrdiff_t down = s->dilation[0] * y->stride[3];
     FN(wino_writer) out = {.held = job->rows + FC_WINO_OUT * s->row, .step = s->dilation[1] * y->stride[4], .add = add};
+    if (job->red_block == s->red_blocks - 1)
+        out.ends = job->p;
     for (int64_t k = 0; k < rows; k++) {
         int64_t channel = g * c->rows + k0 + k;
         real *plane = out.to = (real *)y->data + channel * y->stride[1];

@@ -221,7 +221,9 @@ static void FN(matmul_add_parts)(const fc_plan *plan, const fc_call *call, ptrdi
             vec sum = FN(load_n)(from, lanes);
             for (int64_t part = 1; part < s->parts; part++)
                 sum += FN(load_n)(from + part * p->batch * n, lanes);
-            FN(store_n)((real *)c->data + i * c->stride[0] + j, sum, lanes);
+            real *to = (real *)c->data + i * c->stride[0] + j;
+            FN(store_n)(to, sum, lanes);
+            FN(rectify_run)(p, to, 1, lanes);
         }
 }
 
@@ -261,15 +263,17 @@ static void FN(matmul_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, 
             else
                 FN(fill_run)(row, 0, t.columns);
         }
-    if (t.rows > FC_MATMUL_FEW_ROWS || b->stride[0] != 1 || a->stride[1] != 1) {
+    if (t.rows > FC_MATMUL_FEW_ROWS || b->stride[0] != 1 || a->stride[1] != 1)
         FN(matmul_tiles)(s, &t, a, b, &c);
-        return;
+    else {
+        for (int64_t i = 0; i < t.columns; i++)
+            t.red_at[i] = i * b->stride[1];
+        for (int64_t i = t.m0; i < t.m0 + t.rows; i++)
+            FN(dot_taps)((const real *)a->data + i * a->stride[0] + t.q0, (const real *)b->data + t.q0 + t.n0 * b->stride[1],
+                         t.red_at, t.columns, t.q1 - t.q0, (real *)c.data + i * c.stride[0] + t.n0);
     }
-    for (int64_t i = 0; i < t.columns; i++)
-        t.red_at[i] = i * b->stride[1];
-    for (int64_t i = t.m0; i < t.m0 + t.rows; i++)
-        FN(dot_taps)((const real *)a->data + i * a->stride[0] + t.q0, (const real *)b->data + t.q0 + t.n0 * b->stride[1], t.red_at,
-                     t.columns, t.q1 - t.q0, (real *)c.data + i * c.stride[0] + t.n0);
+    for (int64_t i = t.m0; s->parts == 1 && stage == s->slices - 1 && i < t.m0 + t.rows; i++)
+        FN(rectify_run)(p, (real *)c.data + i * c.stride[0] + t.n0, 1, t.columns);
 }
 
 static const fc_algorithm FN(matmul) = {"matmul", FC_ISA_NAME, 1u << FC_MATMUL, FN(matmul_prepare), FN(matmul_tasks),
