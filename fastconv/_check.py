@@ -7,7 +7,8 @@ the argument, the value received and the rule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import gcd
+from math import gcd, inf, isfinite
+from numbers import Real
 from operator import index
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ __all__ = [
     "data",
     "flag",
     "float_dtype",
+    "generator",
     "grad",
     "integer",
     "layout",
@@ -35,6 +37,7 @@ __all__ = [
     "padding_pairs",
     "padding_per_axis",
     "per_axis",
+    "real",
     "result",
     "shape_of",
     "sizes",
@@ -93,6 +96,30 @@ def flag(op: str, name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{op}: {name} must be True or False, received {name}={value!r}")
     return bool(value)
+
+
+def real(op: str, name: str, value: Any) -> float:
+    """Return a finite real number as a float."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise TypeError(f"{op}: {name} must be a real number, received {name}={value!r}")
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond any float
+        number = inf
+    if not isfinite(number):
+        raise ValueError(f"{op}: {name} must be finite, received {name}={value!r}")
+    return number
+
+
+def generator(op: str, value: Any) -> np.random.Generator:
+    """Return a random generator as it is, one made from a seed, or for None one with a seed from the system."""
+    if isinstance(value, np.random.Generator) or value is None:
+        return np.random.default_rng(value)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(
+            f"{op}: generator must be a numpy.random.Generator, an int seed or None, received generator={value!r}"
+        )
+    return np.random.default_rng(integer(op, "generator", value, 0))
 
 
 def needs(op: str, value: Any) -> tuple[bool, bool, bool]:

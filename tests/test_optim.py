@@ -1,4 +1,4 @@
-"""SGD: its update rules by hand, and arguments that cannot be. Torch compares in oracles/."""
+"""Optimizers: update rules by hand, groups, resuming, arguments that cannot be. Torch compares in oracles/."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ import numpy as np
 import pytest
 
 from fastconv import nn
-from fastconv.optim import SGD
+from fastconv.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+
+#: Every optimizer, with options that use all of its state.
+ALL: list[tuple[type[Optimizer], dict[str, Any]]] = [
+    (SGD, {}),
+    (SGD, {"momentum": 0.9, "weight_decay": 0.1}),
+    (SGD, {"momentum": 0.9, "nesterov": True}),
+    (Adagrad, {"lr_decay": 0.1, "initial_accumulator_value": 0.5}),
+    (RMSprop, {}),
+    (RMSprop, {"momentum": 0.9, "centered": True, "weight_decay": 0.1}),
+    (Adam, {}),
+    (Adam, {"amsgrad": True, "weight_decay": 0.1}),
+    (AdamW, {}),
+]
+each = pytest.mark.parametrize(("kind", "options"), ALL, ids=str)
 
 
-def steps(gradients: list[float], **options: Any) -> list[float]:
+def steps(gradients: list[float], kind: type[Optimizer] = SGD, **options: Any) -> list[float]:
     """Return the values of a parameter that starts at 1, after each gradient."""
     parameter = nn.Parameter(np.ones(1))
-    optimizer = SGD([parameter], **options)
+    optimizer = kind([parameter], **options)
     values = []
     for gradient in gradients:
         optimizer.zero_grad()
@@ -40,28 +54,149 @@ def test_two_steps_by_hand(options: dict[str, Any], expected: list[float]) -> No
     assert steps([1.0, 2.0], **options) == expected
 
 
+def test_adaptive_steps_by_hand() -> None:
+    """Two steps of 1 and -2, by the rules as they stand in the docstrings."""
+    assert steps([1.0, -2.0], Adagrad, lr=0.5, eps=0) == pytest.approx([0.5, 0.5 + 1 / math.sqrt(5)])
+    assert steps([1.0, -2.0], Adagrad, lr=0.5, eps=0, lr_decay=1) == pytest.approx([0.5, 0.5 + 0.5 / math.sqrt(5)])
+    first, second = 1 - 0.5 / math.sqrt(0.25), 0.5 * 2 / math.sqrt(0.75 * 0.25 + 1)
+    assert steps([1.0, -2.0], RMSprop, lr=0.5, alpha=0.75, eps=0) == pytest.approx([first, first + second])
+    m, v = (0.5 * 0.5 - 0.5 * 2) / (1 - 0.5**2), (0.75 * 0.25 + 0.25 * 4) / (1 - 0.75**2)
+    adam = steps([1.0, -2.0], Adam, lr=0.5, betas=(0.5, 0.75), eps=0)
+    assert adam == pytest.approx([0.5, 0.5 - 0.5 * m / math.sqrt(v)])
+    largest = steps([2.0, 0.0], Adam, lr=0.5, betas=(0.5, 0.75), eps=0, amsgrad=True)
+    assert largest == pytest.approx([0.5, 0.5 - 0.5 * (0.5 / 0.75) / math.sqrt(1 / (1 - 0.75**2))])
+    decayed = steps([1.0], AdamW, lr=0.5, eps=0, weight_decay=0.5)
+    assert decayed == pytest.approx([0.75 - 0.5])
+
+
+@each
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_changes_in_place_and_keeps_dtype(dtype: type) -> None:
+def test_changes_in_place_and_keeps_dtype(kind: type[Optimizer], options: dict[str, Any], dtype: type) -> None:
     parameter = nn.Parameter(np.ones(3, dtype))
     array = parameter.data
-    optimizer = SGD([parameter], lr=np.float64(0.5), momentum=0.9, weight_decay=0.1, nesterov=True)
+    optimizer = kind([parameter], lr=np.float64(0.5), **options)
     for _ in range(3):
         parameter.grad = np.ones(3, dtype)
         optimizer.lr = np.float64(0.25)
         optimizer.step()
+        assert parameter.grad.tolist() == [1, 1, 1]
     assert parameter.data is array
     assert array.dtype == dtype
     assert np.all(array < 1)
 
 
-@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}])
-def test_leaves_gradients_as_they_are(options: dict[str, Any]) -> None:
-    parameter = nn.Parameter(np.ones(3))
-    optimizer = SGD([parameter], **options)
-    for _ in range(3):
-        parameter.grad = np.full(3, 2.0)
-        optimizer.step()
-        assert parameter.grad.tolist() == [2, 2, 2]
+@each
+def test_any_layout_and_any_size(kind: type[Optimizer], options: dict[str, Any]) -> None:
+    """Turned arrays and such as are longer than a block step like a copy of them, element by element."""
+    rng = np.random.default_rng(0)
+    shape = (257, 129)
+    start, grads = rng.standard_normal(shape), rng.standard_normal((3, *shape))
+    plain, turned, single = nn.Parameter(start), nn.Parameter(start), nn.Parameter(start[-1, -1:])
+    turned.data = np.asfortranarray(turned.data)
+    array = turned.data
+    optimizers = [kind([parameter], **options) for parameter in (plain, turned, single)]
+    for grad in grads:
+        plain.grad, turned.grad, single.grad = grad, np.asfortranarray(grad), grad[-1, -1:]
+        for optimizer in optimizers:
+            optimizer.step()
+    assert turned.data is array
+    np.testing.assert_array_equal(plain.data, turned.data)
+    assert plain.data[-1, -1] == single.data[0]
+    assert not np.array_equal(plain.data, start)
+
+
+@each
+def test_a_resumed_run_has_the_same_bits(kind: type[Optimizer], options: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    start, grads = rng.standard_normal((2, 5)).astype(np.float32), rng.standard_normal((8, 2, 5)).astype(np.float32)
+
+    def run(parameters: list[nn.Parameter], optimizer: Optimizer, some: np.ndarray) -> None:
+        for count, grad in enumerate(some):
+            for parameter, part in zip(parameters, grad, strict=True):
+                parameter.grad = None if count == 0 else part
+            optimizer.step()
+
+    straight = [nn.Parameter(row) for row in start]
+    optimizer = kind(straight, lr=0.1, **options)
+    run(straight, optimizer, grads[:4])
+    saved, values = optimizer.state_dict(), [parameter.data.copy() for parameter in straight]
+    run(straight, optimizer, grads[4:])
+
+    resumed = [nn.Parameter(row) for row in values]
+    other = kind(resumed)
+    other.load_state_dict(saved)
+    assert other.lr == 0.1
+    run(resumed, other, grads[4:])
+    for ours, theirs in zip(straight, resumed, strict=True):
+        np.testing.assert_array_equal(ours.data, theirs.data)
+
+
+def test_what_is_saved_is_a_copy() -> None:
+    parameter = nn.Parameter(np.ones(2))
+    optimizer = Adam([parameter])
+    assert optimizer.state_dict()["state"] == {}
+    parameter.grad = np.ones(2)
+    optimizer.step()
+    saved = optimizer.state_dict()
+    kept = saved["state"][0]["exp_avg"].copy()
+    optimizer.step()
+    assert saved["state"][0]["step"] == 1
+    np.testing.assert_array_equal(saved["state"][0]["exp_avg"], kept)
+    other = Adam([nn.Parameter(np.ones(2))])
+    other.load_state_dict(saved)
+    other.params[0].grad = np.ones(2)
+    other.step()
+    np.testing.assert_array_equal(saved["state"][0]["exp_avg"], kept)
+
+
+def test_refuses_states_that_do_not_fit_and_stays_as_it_was() -> None:
+    parameter = nn.Parameter(np.ones(2))
+    optimizer = Adam([parameter], lr=0.25)
+    parameter.grad = np.ones(2)
+    optimizer.step()
+    good = optimizer.state_dict()
+    other = {"step": 1, "exp_avg": np.ones(3), "exp_avg_sq": np.ones(2)}
+    bad: list[tuple[Any, type[Exception], str]] = [
+        ({}, TypeError, "must be a dict with 'state' and 'param_groups'"),
+        ([], TypeError, "received list"),
+        ({**good, "param_groups": []}, ValueError, r"must hold the parameters \[\[0\]\], received \[\]"),
+        ({**good, "param_groups": [{"params": [0]}]}, ValueError, "param_groups must have 'lr'"),
+        ({**good, "state": {0: other}}, ValueError, r"'exp_avg' must be a count or a floating array of shape \(2,\)"),
+        ({**good, "state": {1: {}}}, ValueError, "state must have keys from 0 to 0, received 1"),
+        ({**good, "param_groups": [{**good["param_groups"][0], "lr": -1}]}, ValueError, "lr must be .*received lr=-1"),
+    ]
+    for state, error, message in bad:
+        with pytest.raises(error, match=f"^Adam.*{message}"):
+            optimizer.load_state_dict(state)
+        assert optimizer.lr == 0.25
+        np.testing.assert_array_equal(optimizer.state_dict()["state"][0]["exp_avg"], good["state"][0]["exp_avg"])
+
+
+def test_groups_have_options_of_their_own() -> None:
+    slow, fast, late = (nn.Parameter(np.ones(1)) for _ in range(3))
+    optimizer = SGD([{"params": [slow], "lr": 0.25}, {"params": fast}], lr=0.5)
+    optimizer.add_param_group({"params": [late], "weight_decay": 1.0})
+    for parameter in (slow, fast, late):
+        parameter.grad = np.ones(1)
+    optimizer.step()
+    assert [parameter.data[0] for parameter in (slow, fast, late)] == [0.75, 0.5, 0.0]
+    assert optimizer.params == [slow, fast, late]
+    optimizer.lr = 1.0
+    assert [group["lr"] for group in optimizer.param_groups] == [1.0, 1.0, 1.0]
+    assert repr(optimizer).startswith("SGD(\n  0: lr=1.0, momentum=0.0")
+
+
+def test_refuses_groups() -> None:
+    with pytest.raises(ValueError, match="SGD: params must be in one group each"):
+        SGD([{"params": [ONE]}, {"params": [ONE]}])
+    with pytest.raises(ValueError, match=r"options .*'lr'.*, received 'betas'"):
+        SGD([{"params": [ONE], "betas": (0, 0)}])
+    with pytest.raises(TypeError, match="must be a dict with the key 'params'"):
+        SGD([{"lr": 1}])
+    with pytest.raises(TypeError, match="must be a dict with the key 'params'"):
+        SGD([ONE]).add_param_group([ONE])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="SGD: lr must be finite and at least 0, received lr=-1"):
+        SGD([ONE]).lr = -1
 
 
 def test_passes_over_parameters_without_gradient() -> None:
@@ -131,6 +266,32 @@ ONE = nn.Parameter(np.ones(1))
 def test_refuses(params: Any, options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^SGD: .*{message}"):
         SGD(params, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "error", "message"),
+    [
+        (
+            Adam,
+            {"betas": (0.9, 1.0)},
+            ValueError,
+            r"betas must be finite and at least 0 and below 1, received betas=\(0",
+        ),
+        (Adam, {"betas": 0.9}, ValueError, "betas must be two numbers, received betas=0.9"),
+        (Adam, {"betas": (0.9, "x")}, TypeError, "betas must be a number"),
+        (AdamW, {"eps": -1}, ValueError, "eps must be finite and at least 0, received eps=-1"),
+        (Adam, {"amsgrad": 1}, TypeError, "amsgrad must be True or False, received amsgrad=1"),
+        (RMSprop, {"alpha": math.inf}, ValueError, "received alpha=inf"),
+        (RMSprop, {"centered": None}, TypeError, "centered must be True or False"),
+        (Adagrad, {"initial_accumulator_value": -1}, ValueError, "received initial_accumulator_value=-1"),
+        (Adagrad, {"lr_decay": "1"}, TypeError, "lr_decay must be a number, received lr_decay='1'"),
+    ],
+)
+def test_adaptive_ones_refuse(
+    kind: type[Optimizer], options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"^{kind.__name__}: .*{message}"):
+        kind([ONE], **options)
 
 
 def test_representation() -> None:

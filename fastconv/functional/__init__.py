@@ -19,6 +19,7 @@ fold                  (grad_output, kernel_size, options)                     no
 pad                   (grad_output, pad, mode)                                nothing
 relu                  (grad_output, output)                                   output
 softmax, log_softmax  (grad_output, output, dim)                              output
+dropout, dropout2d    (grad_output, mask, p, training)                        mask
 cross_entropy         (grad_output, input, target, *, reduction)              input
 ====================  ======================================================  ==========================
 """
@@ -26,6 +27,7 @@ cross_entropy         (grad_output, input, target, *, reduction)              in
 from fastconv.functional.activation import *  # noqa: F403
 from fastconv.functional.avg_pooling import *  # noqa: F403
 from fastconv.functional.conv import *  # noqa: F403
+from fastconv.functional.dropout import *  # noqa: F403
 from fastconv.functional.linear import *  # noqa: F403
 from fastconv.functional.loss import *  # noqa: F403
 from fastconv.functional.lp_pooling import *  # noqa: F403

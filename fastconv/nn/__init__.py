@@ -11,16 +11,17 @@ load by name. Calling differs, for nothing is recorded behind the scenes::
 Two switches fix weights. ``parameter.requires_grad = False`` leaves one parameter out of the backward pass;
 ``layer.freeze()`` leaves out all of a layer's, and lets it compute with private copies that are packed once.
 
-One family per file: module (Parameter and Module), containers, conv, pooling, linear, activation, shape, loss; init has
-the distributions of first weights.
+One family per file: module (Parameter and Module), containers, conv, pooling, linear, activation, dropout, shape,
+loss; init has the distributions of first weights.
 """
 
 from __future__ import annotations
 
 from fastconv.nn import init
 from fastconv.nn.activation import ReLU
-from fastconv.nn.containers import Sequential
+from fastconv.nn.containers import Concat, Parallel, Residual, Sequential
 from fastconv.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from fastconv.nn.dropout import Dropout, Dropout2d
 from fastconv.nn.linear import Linear
 from fastconv.nn.loss import CrossEntropyLoss
 from fastconv.nn.module import Backward, IncompatibleKeys, Module, Parameter
@@ -38,7 +39,7 @@ from fastconv.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
-from fastconv.nn.shape import Flatten
+from fastconv.nn.shape import Flatten, Identity
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -51,6 +52,7 @@ __all__ = [
     "AvgPool2d",
     "AvgPool3d",
     "Backward",
+    "Concat",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -58,15 +60,20 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "CrossEntropyLoss",
+    "Dropout",
+    "Dropout2d",
     "Flatten",
+    "Identity",
     "IncompatibleKeys",
     "Linear",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
     "Module",
+    "Parallel",
     "Parameter",
     "ReLU",
+    "Residual",
     "Sequential",
     "init",
 ]

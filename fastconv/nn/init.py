@@ -32,23 +32,7 @@ Generator: TypeAlias = "np.random.Generator | int | None"  # quoted: np.random i
 _Weight = TypeVar("_Weight", Parameter, NDArray[Any])
 
 
-def make_generator(op: str, generator: Generator) -> np.random.Generator:
-    """Return a generator as it is, and one made from a seed.
-
-    Raises
-    ------
-    TypeError
-        When `generator` is neither a ``numpy.random.Generator``, an int nor None.
-    ValueError
-        When a seed is negative.
-    """
-    if isinstance(generator, np.random.Generator) or generator is None:
-        return np.random.default_rng(generator)
-    if not isinstance(generator, int | np.integer):
-        raise TypeError(
-            f"{op}: generator must be a numpy.random.Generator, an int seed or None, received generator={generator!r}"
-        )
-    return np.random.default_rng(check.integer(op, "generator", generator, 0))
+make_generator = check.generator
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastconv import _check as check
 from fastconv.nn.module import Backward, Module
 
-__all__ = ["Flatten"]
+__all__ = ["Flatten", "Identity"]
 
 
 class Flatten(Module):
@@ -67,3 +67,25 @@ class Flatten(Module):
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Identity(Module):
+    """Hand the input on: a place holder. Arguments are taken and left aside, as in torch.
+
+    Examples
+    --------
+    >>> x = np.ones(3)
+    >>> Identity()(x) is x
+    True
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __call__(self, input: Any) -> Any:
+        """Return `input` itself."""
+        return input
+
+    def forward(self, input: Any, *, needs_input_grad: bool = True) -> tuple[Any, Backward]:
+        """Return `input` itself and the way back, see `Module.forward`."""
+        return input, lambda grad_output: grad_output

@@ -19,7 +19,7 @@ input, so no Python loop ever runs over pixels::
         |  arguments.py   dtypes, one value per axis, padding forms, batch axis
         |  sliding.py     the sizes; the taps and the slice that each one reads
         v
-    conv.py  max_pooling.py  mean_pooling.py  unfold.py        padding.py  linear.py  activation.py  loss.py
+    conv.py  max_pooling.py  mean_pooling.py  unfold.py        padding.py  linear.py  activation.py  dropout.py  loss.py
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from fastconv.reference.conv import (
     conv_transpose3d,
     conv_transpose3d_backward,
 )
+from fastconv.reference.dropout import dropout, dropout2d, dropout2d_backward, dropout_backward
 from fastconv.reference.linear import linear, linear_backward
 from fastconv.reference.loss import cross_entropy, cross_entropy_backward
 from fastconv.reference.max_pooling import (
@@ -124,6 +125,10 @@ __all__ = [
     "conv_transpose3d_backward",
     "cross_entropy",
     "cross_entropy_backward",
+    "dropout",
+    "dropout2d",
+    "dropout2d_backward",
+    "dropout_backward",
     "fold",
     "fold_backward",
     "linear",

@@ -159,3 +159,97 @@ def test_representation_is_a_tree() -> None:
     assert repr(net) == (
         "Sequential(\n  (features): Sequential(\n    (0): ReLU()\n  )\n  (flatten): Flatten(start_dim=1, end_dim=-1)\n)"
     )
+
+
+# ---------------------------------------------------------------------------------------------------- side by side
+
+
+def conv(inputs: int, outputs: int, side: int, seed: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, side, padding="same", dtype=np.float64, generator=seed)
+
+
+def test_parallel_adds_and_concat_joins() -> None:
+    first, second = conv(2, 3, 3, 0), conv(2, 3, 1, 1)
+    x = np.random.default_rng(0).standard_normal((2, 2, 4, 5))
+    np.testing.assert_array_equal(nn.Parallel(first, second)(x), first(x) + second(x))
+    np.testing.assert_array_equal(nn.Concat(first, second)(x), np.concatenate([first(x), second(x)], 1))
+    one = nn.Concat(first, second, dim=-3)(x[0])
+    np.testing.assert_array_equal(one, np.concatenate([first(x[0]), second(x[0])], 0))
+    assert list(nn.Concat({"wide": first, "narrow": second}).state_dict()) == [
+        "wide.weight", "wide.bias", "narrow.weight", "narrow.bias",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [nn.Parallel, nn.Concat])
+def test_gradients_of_branches(kind: type[nn.Module], check_gradients: Callable[..., None]) -> None:
+    shared = conv(2, 3, 3, 0)
+    x = np.random.default_rng(0).standard_normal((2, 2, 3, 4))
+    check_gradients(kind(shared, nn.Sequential(conv(2, 3, 1, 1), nn.ReLU()), shared), x)
+    check_gradients(kind(shared), x)
+    check_gradients(kind(nn.Identity(), nn.Identity()), x)
+
+
+@pytest.mark.parametrize("shortcut", [False, True])
+@pytest.mark.parametrize("activation", [False, True])
+def test_gradients_of_residual(shortcut: bool, activation: bool, check_gradients: Callable[..., None]) -> None:
+    body = nn.Sequential(conv(2, 3 if shortcut else 2, 3, 0), nn.ReLU())
+    block = nn.Residual(body, conv(2, 3, 1, 1) if shortcut else None, nn.ReLU() if activation else None)
+    x = np.random.default_rng(1).standard_normal((2, 2, 3, 4))
+    check_gradients(block, x)
+    around = block.shortcut(x) if shortcut else x
+    np.testing.assert_array_equal(block(x), np.maximum(body(x) + around, 0) if activation else body(x) + around)
+    names = ["body.0.weight", "body.0.bias"] + ["shortcut.weight", "shortcut.bias"] * shortcut
+    assert list(block.state_dict()) == names
+
+
+def test_residual_without_weights_is_the_identity() -> None:
+    body = nn.Sequential(conv(2, 2, 3, 0), nn.ReLU(), conv(2, 2, 3, 1))
+    for parameter in body.parameters():
+        parameter.data[...] = 0
+    x = np.random.default_rng(0).standard_normal((2, 2, 4, 4))
+    y, backward = nn.Residual(body).forward(x)
+    np.testing.assert_array_equal(y, x)
+    assert not np.shares_memory(y, x)
+    grad = np.ones_like(x)
+    np.testing.assert_array_equal(backward(grad), grad)
+    np.testing.assert_array_equal(grad, 1)
+
+
+@pytest.mark.parametrize("make", [nn.Parallel, nn.Concat, nn.Residual])
+def test_branches_skip_what_nobody_wants(make: Callable[..., nn.Module]) -> None:
+    before, learner = Recorder(), linear(0)
+    net = make(nn.Sequential(before, learner), Recorder())
+    y, backward = net.forward(np.ones((2, 3)), needs_input_grad=False)
+    assert backward(np.ones_like(y)) is None
+    assert before.calls == ["call"]
+    assert learner.weight.grad is not None
+    other = next(iter(list(net.named_children())[1:]))[1]
+    assert isinstance(other, Recorder)
+    assert other.calls == ["call"]
+
+
+def test_branches_refuse() -> None:
+    x = np.ones((2, 2, 4, 4))
+    with pytest.raises(ValueError, match="Concat: layers must hold a layer at least, received none"):
+        nn.Concat()
+    with pytest.raises(TypeError, match="Parallel: layers must be Modules, received layer '0'=3"):
+        nn.Parallel(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Residual: layers must be Modules, received layer 'body'=None"):
+        nn.Residual(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"Residual: layers must be Modules, received layer 'activation'=.*the class"):
+        nn.Residual(nn.ReLU(), activation=nn.ReLU)  # type: ignore[arg-type]
+    with pytest.raises(
+        ValueError, match=r"Parallel: outputs .* must have one shape, received \[\(2, 3, 4, 4\), \(2, 2"
+    ):
+        nn.Parallel(conv(2, 3, 1, 0), nn.Identity())(x)
+    with pytest.raises(ValueError, match=r"Residual: body and shortcut must give one shape, received \(2, 3, 4, 4\)"):
+        nn.Residual(conv(2, 3, 1, 0)).forward(x)
+    with pytest.raises(ValueError, match="Concat: outputs of the layers must agree but for axis 1"):
+        nn.Concat(nn.MaxPool2d(2), nn.Identity())(x)
+    with pytest.raises(ValueError, match="Concat: dim must be an axis of the outputs, received dim=4"):
+        nn.Concat(nn.Identity(), dim=4)(x)
+    with pytest.raises(TypeError, match=r"Concat: dim must be made of integers, received dim=1\.0"):
+        nn.Concat(nn.Identity(), dim=1.0)  # type: ignore[arg-type]
+    _, backward = nn.Concat(nn.Identity(), nn.Identity()).forward(x)
+    with pytest.raises(ValueError, match="Concat: grad_output must have the shape"):
+        backward(x)

@@ -82,3 +82,38 @@ def test_loss_of_float32_scores_is_float32() -> None:
 def test_loss_refuses_reductions(reduction: Any) -> None:
     with pytest.raises(ValueError, match="CrossEntropyLoss: reduction must be one of"):
         nn.CrossEntropyLoss(reduction)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("Dropout", (3, 4, 5)), ("Dropout2d", (2, 8, 3, 3))])
+def test_dropout(name: str, shape: tuple[int, ...]) -> None:
+    layer = getattr(nn, name)(0.5, generator=0)
+    x = np.random.default_rng(0).standard_normal(shape)
+    y, backward = layer.forward(x)
+    kept = y != 0
+    np.testing.assert_array_equal(y, np.where(kept, 2 * x, 0))
+    np.testing.assert_array_equal(backward(x), y)
+    assert not np.array_equal(layer(x), y)
+    np.testing.assert_array_equal(getattr(nn, name)(0.5, generator=0)(x), y)
+    state = layer.generator.bit_generator.state
+    again = layer(x)
+    layer.generator.bit_generator.state = state
+    np.testing.assert_array_equal(layer(x), again)
+    layer.eval()
+    y, backward = layer.forward(x)
+    assert y is x
+    assert layer(x) is x
+    assert backward(y) is y
+    assert repr(layer) == f"{name}(p=0.5)"
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, None, "x", True])
+def test_dropout_refuses(p: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match="Dropout: p must be"):
+        nn.Dropout(p)
+
+
+def test_identity() -> None:
+    x = np.ones(3)
+    y, backward = nn.Identity(54, unused=0.1).forward(x)
+    assert y is x
+    assert backward(y) is y

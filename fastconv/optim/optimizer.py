@@ -1,0 +1,318 @@
+"""What all optimizers share: groups of parameters, their state, saving and loading, steps in cache-sized blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastconv.nn.module import Parameter
+
+__all__ = ["Optimizer", "Params"]
+
+Array: TypeAlias = NDArray[Any]
+Params: TypeAlias = Iterable[Parameter] | Iterable[Mapping[str, Any]]
+
+# Elements that an update works on at a time: its arrays then stay in the second-level cache from one operation to the
+# next, and memory is read and written once.
+_BLOCK = 1 << 14
+
+
+class Optimizer:
+    """The base of all optimizers. A new one gives its options to `__init__` and writes `_check` and `_update`.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, or of dicts
+        Such as ``net.parameters()``. Dicts are groups: ``{"params": parameters, "lr": 0.01}`` has options of its own
+        and takes the others from `defaults`.
+    defaults : dict
+        Options and their values.
+
+    Attributes
+    ----------
+    param_groups : list of dicts
+        The groups, with all their options: what the next step uses. They may be changed between steps.
+
+    Raises
+    ------
+    TypeError
+        When `params` holds something else than parameters or groups, or an option is not of its type.
+    ValueError
+        When there are no parameters, one is in two groups, or an option is out of its range.
+    """
+
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
+        self._defaults = self._checked(defaults)
+        self._state: dict[int, dict[str, Any]] = {}
+        self.param_groups: list[dict[str, Any]] = []
+        for group in self._groups(params):
+            self.add_param_group(group)
+
+    # -- groups --
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add parameters with options of their own, such as ``{"params": layer.parameters(), "lr": 0.01}``."""
+        name = type(self).__name__
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise TypeError(f"{name}: a group of params must be a dict with the key 'params', received {param_group!r}")
+        options = {key: value for key, value in param_group.items() if key != "params"}
+        unknown = [key for key in options if key not in self._defaults]
+        if unknown:
+            raise ValueError(
+                f"{name}: a group of params may have the options {list(self._defaults)}, received {unknown[0]!r}"
+            )
+        given = param_group["params"]
+        parameters = _parameters(name, [given] if isinstance(given, Parameter) else given)
+        taken = {id(parameter) for parameter in self.params}
+        if any(id(parameter) in taken for parameter in parameters):
+            raise ValueError(f"{name}: params must be in one group each, received one that is in two")
+        self.param_groups.append({"params": parameters, **self._checked({**self._defaults, **options})})
+
+    @property
+    def params(self) -> list[Parameter]:
+        """All parameters, group by group."""
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group; setting it sets that of all groups."""
+        return float(self.param_groups[0]["lr"])
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        rate = number(type(self).__name__, "lr", value)
+        for group in self.param_groups:
+            group["lr"] = rate
+
+    # -- steps --
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters (sets them to None)."""
+        for parameter in self.params:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient, in place. Gradients stay as they are."""
+        scratch: dict[Any, Array] = {}
+        with np.errstate(all="ignore"):  # a gradient that is no number makes parameters that are none, as it should
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self._update(
+                            parameter, parameter.grad, group, self._state.setdefault(id(parameter), {}), scratch
+                        )
+
+    def _update(
+        self, parameter: Parameter, grad: Array, group: dict[str, Any], state: dict[str, Any], scratch: dict[Any, Array]
+    ) -> None:
+        """Change one parameter and its state."""
+        raise NotImplementedError(f"{type(self).__name__} must define _update")
+
+    def _check(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return checked options."""
+        raise NotImplementedError(f"{type(self).__name__} must define _check")
+
+    def _checked(self, options: dict[str, Any]) -> dict[str, Any]:
+        return self._check(dict(options))
+
+    # -- saving and loading --
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return copies of all that a resumed run needs besides the parameters.
+
+        Returns
+        -------
+        dict
+            ``"state"``: for each parameter that has stepped, by its number, a dict of arrays and of its count of steps.
+            ``"param_groups"``: the options of each group, and the numbers of its parameters. Only dicts, lists, arrays,
+            numbers, strings and None.
+
+        Examples
+        --------
+        >>> from fastconv import nn, optim
+        >>> layer = nn.Linear(2, 1)
+        >>> optimizer = optim.Adam(layer.parameters(), lr=0.01)
+        >>> optimizer.state_dict()["param_groups"][0]["lr"], optimizer.state_dict()["param_groups"][0]["params"]
+        (0.01, [0, 1])
+        """
+        numbers = {id(parameter): index for index, parameter in enumerate(self.params)}
+        return {
+            "state": {
+                number: {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in state.items()}
+                for address, number in numbers.items()
+                if (state := self._state.get(address))
+            },
+            "param_groups": [
+                {**group, "params": [numbers[id(parameter)] for parameter in group["params"]]}
+                for group in self.param_groups
+            ],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict()`` gave, so that the run goes on with the same bits.
+
+        All is checked before anything changes.
+
+        Parameters
+        ----------
+        state_dict : dict
+            From an optimizer of the same class over parameters of the same shapes, in the same groups.
+
+        Raises
+        ------
+        TypeError
+            When `state_dict` is not such a dict.
+        ValueError
+            When groups, parameters or shapes differ.
+        """
+        name = type(self).__name__
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
+            raise TypeError(
+                f"{name}.load_state_dict: state_dict must be a dict with 'state' and 'param_groups', received "
+                f"{list(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__}"
+            )
+        groups, numbers = list(state_dict["param_groups"]), iter(range(len(self.params)))
+        ours = [[next(numbers) for _ in group["params"]] for group in self.param_groups]
+        theirs = [list(group["params"]) for group in groups]
+        if ours != theirs:
+            raise ValueError(f"{name}.load_state_dict: param_groups must hold the parameters {ours}, received {theirs}")
+        options = []
+        for group, loaded in zip(self.param_groups, groups, strict=True):
+            found = {key: value for key, value in loaded.items() if key in self._defaults}
+            missing = [key for key in self._defaults if key not in found]
+            if missing:
+                raise ValueError(f"{name}.load_state_dict: param_groups must have {missing[0]!r}, received {loaded}")
+            extra = {key: value for key, value in loaded.items() if key not in found and key != "params"}
+            options.append({"params": group["params"], **self._checked(found), **extra})
+        states = {
+            id(self.params[int(number)]): {
+                key: _loaded(name, key, value, self.params[int(number)]) for key, value in state.items()
+            }
+            for number, state in self._numbered(state_dict["state"])
+        }
+        self.param_groups[:] = options
+        self._state = states
+
+    def _numbered(self, states: Mapping[Any, Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+        found = []
+        for key, state in states.items():
+            if not str(key).isdigit() or int(key) >= len(self.params):  # a file may have made strings of numbers
+                raise ValueError(
+                    f"{type(self).__name__}.load_state_dict: state must have keys from 0 to {len(self.params) - 1}, "
+                    f"received {key!r}"
+                )
+            found.append((int(key), state))
+        return found
+
+    def __repr__(self) -> str:
+        options = [", ".join(f"{key}={group[key]}" for key in self._defaults) for group in self.param_groups]
+        name = type(self).__name__
+        if len(options) == 1:
+            return f"{name}({options[0]})"
+        return "\n".join([f"{name}(", *(f"  {index}: {text}" for index, text in enumerate(options)), ")"])
+
+    @staticmethod
+    def _groups(params: Any) -> list[Mapping[str, Any]]:
+        given = list(params) if isinstance(params, Iterable) and not isinstance(params, Mapping | str) else params
+        if isinstance(given, list) and given and all(isinstance(item, Mapping) for item in given):
+            return given
+        return [{"params": given}]
+
+
+# ---------------------------------------------------------------------------------------------------- updates
+
+
+def zeros_like(parameter: Parameter) -> Array:
+    """Return zeros for a parameter's state: float32 where it is float16, whose range a mean of squares would leave."""
+    return np.zeros(parameter.shape, compute_dtype(parameter))
+
+
+def compute_dtype(parameter: Parameter) -> np.dtype[Any]:
+    """Return the dtype to compute updates in."""
+    return np.dtype(np.float32) if parameter.dtype == np.float16 else parameter.dtype
+
+
+def in_blocks(
+    scratch: dict[Any, Array], temporaries: int, arrays: tuple[Array, ...], update: Callable[..., None], dtype: Any
+) -> None:
+    """Call ``update(*temporaries, *blocks)`` for the arrays' blocks, one after the other.
+
+    The first array is changed in place and may be of any layout; the blocks of those that are C-contiguous are views.
+    """
+    target = arrays[0]
+    size = target.size
+    if not target.flags.c_contiguous:
+        whole = np.ascontiguousarray(target)
+        in_blocks(scratch, temporaries, (whole, *arrays[1:]), update, dtype)
+        target[...] = whole
+        return
+    flat = [array.reshape(-1) for array in arrays]
+    length = min(size, _BLOCK)
+    work = []
+    for number in range(temporaries):
+        key = (dtype, number)
+        if key not in scratch or scratch[key].size < length:
+            scratch[key] = np.empty(length, dtype)
+        work.append(scratch[key])
+    for start in range(0, size, _BLOCK):
+        stop = min(size, start + _BLOCK)
+        update(*(array[: stop - start] for array in work), *(array[start:stop] for array in flat))
+
+
+# ---------------------------------------------------------------------------------------------------- checks
+
+
+def _parameters(name: str, params: Any) -> list[Parameter]:
+    if not isinstance(params, Iterable) or isinstance(params, str | Mapping):
+        raise TypeError(
+            f"{name}: params must be an iterable of Parameters such as net.parameters(), or of groups, "
+            f"received params={type(params).__name__}"
+        )
+    unique: dict[int, Parameter] = {}  # a shared parameter must not step twice
+    for parameter in params:
+        if not isinstance(parameter, Parameter):
+            raise TypeError(
+                f"{name}: params must hold Parameters, received one of type {type(parameter).__name__}; "
+                f"use net.parameters()"
+            )
+        unique[id(parameter)] = parameter
+    if not unique:
+        raise ValueError(f"{name}: params must hold a Parameter at least, received an empty params")
+    return list(unique.values())
+
+
+def number(
+    name: str, option: str, value: Any, minimum: float = 0.0, below: float = math.inf, *, shown: Any = None
+) -> float:
+    """Return an option as a float that is finite, at least `minimum` and less than `below`."""
+    received = value if shown is None else shown
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name}: {option} must be a number, received {option}={received!r}")
+    if not math.isfinite(value) or not minimum <= value < below:
+        rule = f"at least {minimum:g}" if below == math.inf else f"at least {minimum:g} and below {below:g}"
+        raise ValueError(f"{name}: {option} must be finite and {rule}, received {option}={received}")
+    return float(value)
+
+
+def flag(name: str, option: str, value: Any) -> bool:
+    """Return an option as a bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: {option} must be True or False, received {option}={value!r}")
+    return bool(value)
+
+
+def _loaded(name: str, key: str, value: Any, parameter: Parameter) -> Any:
+    """Return one entry of a parameter's state: an array of its shape, or a count."""
+    array = np.asarray(value)
+    if array.ndim == 0 and array.dtype.kind in "iu":
+        return int(array)
+    if array.dtype.kind != "f" or array.shape != parameter.shape:
+        raise ValueError(
+            f"{name}.load_state_dict: {key!r} must be a count or a floating array of shape {parameter.shape}, received "
+            f"one of dtype {array.dtype} and shape {array.shape}"
+        )
+    return np.array(array, compute_dtype(parameter), order="C")
