@@ -10,6 +10,7 @@ A call goes straight down three storeys and comes straight back; no storey impor
             src/algorithms/*.c    compute (C): one task at a time, per dtype and instruction set
 
 `reference` is the slow, obvious NumPy version of every operator, against which everything is checked.
+`analysis` counts, measures and draws what convolution saves and keeps.
 """
 
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ from fastconv.functional.padding import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403
 
 if TYPE_CHECKING:
+    from fastconv import analysis as analysis
     from fastconv import data as data
     from fastconv import reference as reference
     from fastconv._files import load as load
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 else:
     # Imported when they are asked for: many programs need none of them, and they take milliseconds.
     _LATER = {
+        "analysis": "fastconv.analysis",
         "data": "fastconv.data",
         "load": "fastconv._files",
         "reference": "fastconv.reference",

@@ -1,0 +1,63 @@
+"""Why convolution: what it saves and what it keeps, as numbers.
+
+::
+
+    counting    weights and connections: fully connected, locally connected, tiled, convolution
+    receptive   sides of outputs; what one output sees through a stack of layers
+    matrix      the matrix of a layer, and which of its entries are one weight
+    measures    equivariance, invariance, gradients by depth
+    figures     pictures of all of these, with matplotlib
+
+The numbers need NumPy alone. ``python -m fastconv demo DIR`` makes a page of the pictures.
+"""
+
+from __future__ import annotations
+
+from fastconv.analysis.counting import (
+    Connections,
+    convolution,
+    count,
+    fully_connected,
+    locally_connected,
+    neurons,
+    tiled,
+)
+from fastconv.analysis.matrix import SparseMatrix, Wiring, as_linear, as_matrix, jacobian, tied_gradient, wiring
+from fastconv.analysis.measures import equivariance_error, gradient_by_depth, invariance_error, translate
+from fastconv.analysis.receptive import (
+    ReceptiveField,
+    Window,
+    output_size,
+    receptive_field,
+    receptive_fields,
+    same_padding,
+    seen_inputs,
+)
+
+__all__ = [
+    "Connections",
+    "ReceptiveField",
+    "SparseMatrix",
+    "Window",
+    "Wiring",
+    "as_linear",
+    "as_matrix",
+    "convolution",
+    "count",
+    "equivariance_error",
+    "fully_connected",
+    "gradient_by_depth",
+    "invariance_error",
+    "jacobian",
+    "locally_connected",
+    "neurons",
+    "output_size",
+    "receptive_field",
+    "receptive_fields",
+    "same_padding",
+    "seen_inputs",
+    "tied_gradient",
+    "tiled",
+    "translate",
+    "wiring",
+]

@@ -1,0 +1,426 @@
+"""Sizes: of outputs, and of the part of the input that one output sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastconv import _check as check
+from fastconv import nn
+
+__all__ = [
+    "ReceptiveField",
+    "Window",
+    "output_size",
+    "receptive_field",
+    "receptive_fields",
+    "same_padding",
+    "seen_inputs",
+]
+
+
+def output_size(size: Any, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
+    """Compute the side of a convolution's or pooling's output.
+
+    Along each axis, for input side W, kernel F, padding P at both ends and stride S::
+
+        out = (W - F + 2P) / S + 1, rounded down
+
+    Parameters
+    ----------
+    size : int or sequence of int
+        Side of the input, of one axis or of each.
+    kernel_size, stride, padding, dilation
+        As `fastconv.conv2d` takes them.
+
+    Returns
+    -------
+    int or tuple of int
+        As `size` was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a number is no integer or out of its range, or the kernel does not fit.
+
+    Examples
+    --------
+    >>> output_size(5, 3, stride=1, padding=1), output_size(5, 3, stride=2, padding=1)
+    (5, 3)
+    >>> output_size((427, 640), 7, stride=2, padding=3)
+    (214, 320)
+    """
+    op = "output_size"
+    sides = check.sizes(op, "size", [size] if isinstance(size, int) else size, minimum=1)
+    kernel = check.per_axis(op, "kernel_size", kernel_size, len(sides), 1)
+    shapes = (1, 1, *sides), (1, 1, *kernel)
+    problem = check.conv_problem(op, len(sides), shapes[0], True, shapes[1], stride, padding, dilation, 1)
+    out = tuple(axis.out for axis in problem.axes)
+    return out[0] if isinstance(size, int) else out
+
+
+def same_padding(kernel_size: int, dilation: int = 1) -> int:
+    """Compute the padding at both ends that keeps the side at stride 1: P = (F - 1) / 2 for an odd kernel F.
+
+    Parameters
+    ----------
+    kernel_size, dilation : int
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a number is no positive integer; when both ends cannot have the same (``padding="same"`` then puts the
+        extra one at the end).
+
+    Examples
+    --------
+    >>> [same_padding(size) for size in (1, 3, 5, 11)]
+    [0, 1, 2, 5]
+    """
+    op = "same_padding"
+    size = check.integer(op, "kernel_size", kernel_size, 1)
+    total = (size - 1) * check.integer(op, "dilation", dilation, 1)
+    if total % 2:
+        raise ValueError(
+            f"{op}: dilation * (kernel_size - 1) must be even, received kernel_size={kernel_size}, dilation={dilation}"
+        )
+    return total // 2
+
+
+@dataclass(frozen=True)
+class Window:
+    """A layer that slides a window: all that matters for what its outputs see. Ints, or one int per axis.
+
+    Examples
+    --------
+    >>> [receptive_field([Window(3)] * depth).size for depth in (1, 2, 3, 5)]
+    [(3,), (5,), (7,), (11,)]
+    """
+
+    kernel_size: Any
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """The box of inputs that one output of a stack of layers sees.
+
+    Output o (0, 1, ...) along an axis sees the inputs from ``start + o * stride`` to ``start + o * stride + size - 1``;
+    those outside the input are padding.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Its sides.
+    stride : tuple of int
+        The step in the input from one output to the next.
+    start : tuple of int
+        The first input that output 0 sees, negative in the padding.
+    whole : bool
+        Whether each output sees the whole input, as behind a fully connected layer: the other numbers are then those of
+        the layer before it, unless the input's sides are known.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    start: tuple[int, ...]
+    whole: bool = False
+
+    @staticmethod
+    def of_input(axes: int) -> ReceptiveField:
+        """Give the field of the input itself: each element sees itself."""
+        return ReceptiveField((1,) * axes, (1,) * axes, (0,) * axes)
+
+    def through(self, layer: nn.Module | Window, spatial: Sequence[int] | None = None) -> ReceptiveField:
+        """Give the field behind one more layer.
+
+        Parameters
+        ----------
+        layer : Module or Window
+            A layer of `fastconv.nn` or a container of them. What has no window (activations, normalisation in
+            evaluation, dropout) changes nothing.
+        spatial : sequence of int, optional
+            The sides of that layer's input; ``padding="same"`` with a stride and adaptive pooling need them.
+
+        Returns
+        -------
+        ReceptiveField
+
+        Raises
+        ------
+        ValueError
+            When `spatial` is needed.
+        TypeError
+            For a transposed convolution, or what is neither a layer nor a Window.
+
+        Examples
+        --------
+        >>> field = ReceptiveField.of_input(2)
+        >>> field.through(nn.Conv2d(3, 64, 7, stride=2, padding=3)).through(nn.MaxPool2d(3, stride=2, padding=1))
+        ReceptiveField(size=(11, 11), stride=(4, 4), start=(-5, -5), whole=False)
+        """
+        kind = type(layer).__name__
+        if isinstance(layer, nn.Linear) or self.whole:
+            return ReceptiveField(self.size, self.stride, self.start, whole=True)
+        if kind.startswith("ConvTranspose"):
+            raise TypeError(f"ReceptiveField: layer must not be a transposed convolution, received layer={layer!r}")
+        if kind.startswith("Adaptive"):
+            return self._through_adaptive(layer, spatial)
+        if not hasattr(layer, "kernel_size"):
+            if not isinstance(layer, nn.Module):
+                raise TypeError(f"ReceptiveField: layer must be a Module or a Window, received layer={layer!r}")
+            return self
+        n = len(self.size)
+        kernel, dilation = (_per_axis(layer, name, n) for name in ("kernel_size", "dilation"))
+        stride = kernel if getattr(layer, "stride", 1) is None else _per_axis(layer, "stride", n)
+        lows = _lows(layer, n, kernel, stride, dilation, spatial)
+        return self._with(kernel, stride, dilation, lows)
+
+    def union(self, other: ReceptiveField) -> ReceptiveField:
+        """Give the field of a sum of two branches, as in a residual block.
+
+        Raises
+        ------
+        ValueError
+            When the branches have different strides: their outputs do not lie side by side.
+        """
+        if self.whole or other.whole:
+            return ReceptiveField(self.size, self.stride, self.start, whole=True)
+        if self.stride != other.stride:
+            raise ValueError(
+                f"ReceptiveField: branches must have the same stride, received {self.stride}, {other.stride}"
+            )
+        start = tuple(map(min, self.start, other.start))
+        ends = [max(a + i, b + j) for a, i, b, j in zip(self.start, self.size, other.start, other.size, strict=True)]
+        return ReceptiveField(tuple(e - s for e, s in zip(ends, start, strict=True)), self.stride, start)
+
+    def span(self, position: Sequence[int], spatial: Sequence[int] | None = None) -> tuple[tuple[int, int], ...]:
+        """Give the first input, and the one behind the last, that the output at `position` sees along each axis.
+
+        With the sides of the network's input in `spatial`, padding is cut off.
+
+        Examples
+        --------
+        >>> receptive_field([Window(3, padding=1)] * 2).span((0,)), receptive_field([Window(3, 2, 1)]).span((4,), (9,))
+        (((-2, 3),), ((7, 9),))
+        """
+        first = [s + o * step for s, o, step in zip(self.start, position, self.stride, strict=True)]
+        spans = tuple((a, a + size) for a, size in zip(first, self.size, strict=True))
+        if spatial is None:
+            return spans
+        if self.whole:
+            return tuple((0, side) for side in spatial)
+        return tuple((max(0, a), min(side, b)) for (a, b), side in zip(spans, spatial, strict=True))
+
+    def _with(self, kernel: Any, stride: Any, dilation: Any, lows: Any) -> ReceptiveField:
+        axes = list(zip(self.size, self.stride, self.start, kernel, stride, dilation, lows, strict=True))
+        return ReceptiveField(
+            tuple(size + (k - 1) * d * step for size, step, _, k, _, d, _ in axes),
+            tuple(step * s for _, step, _, _, s, _, _ in axes),
+            tuple(start - low * step for _, step, start, _, _, _, low in axes),
+        )
+
+    def _through_adaptive(self, layer: Any, spatial: Sequence[int] | None) -> ReceptiveField:
+        """Windows of an adaptive pooling: regular where sides divide, else the widest counts for all."""
+        n = len(self.size)
+        wanted = layer.output_size if isinstance(layer.output_size, tuple) else (layer.output_size,) * n
+        if spatial is None:
+            if all(size == 1 for size in wanted):  # global: each output sees all
+                return ReceptiveField(self.size, self.stride, self.start, whole=True)
+            raise ValueError(f"ReceptiveField: {layer!r} needs spatial, the sides of its input, received spatial=None")
+        kernel, stride = [], []
+        for side, size in zip(spatial, wanted, strict=True):
+            out = side if size is None else size
+            kernel.append(max(-(-(i + 1) * side // out) - i * side // out for i in range(out)))
+            stride.append(max(1, side // out))
+        return self._with(kernel, stride, (1,) * n, (0,) * n)
+
+
+def receptive_fields(
+    layers: nn.Module | Iterable[nn.Module | Window], input_shape: Sequence[int] | None = None
+) -> list[tuple[str, ReceptiveField]]:
+    """Give what one output sees behind each layer of a stack.
+
+    Parameters
+    ----------
+    layers : Module, or sequence of Modules and Windows
+        Layers in a row; a `Sequential`, also of `Sequential`s, is taken apart. Of any other model with branches ask
+        `seen_inputs`.
+    input_shape : sequence of int, optional
+        ``(C, *spatial)`` of one sample. With it, layers that need their input's sides are allowed, and fully connected
+        layers see the whole input.
+
+    Returns
+    -------
+    list of (str, ReceptiveField)
+        Dotted names (numbers in a sequence), and the field behind each layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a layer is not known, or needs `input_shape`.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5))
+    >>> for name, field in receptive_fields(net):
+    ...     print(name, field.size, field.stride)
+    0 (5, 5) (1, 1)
+    1 (5, 5) (1, 1)
+    2 (6, 6) (2, 2)
+    3 (14, 14) (2, 2)
+    """
+    named = list(_leaves(layers))
+    if input_shape is None:
+        field = ReceptiveField.of_input(_axes(layer for _, layer in named))
+        return [(name, field := field.through(layer)) for name, layer in named]
+    shape = check.sizes("receptive_fields", "input_shape", input_shape, minimum=1)
+    sample: Any = np.zeros((1, *shape), np.float32)
+    field, fields = ReceptiveField.of_input(len(shape) - 1), []
+    for name, layer in named:
+        field = field.through(layer, sample.shape[2:] if sample.ndim == len(shape) + 1 else None)
+        if field.whole:
+            field = ReceptiveField(shape[1:], field.stride, (0,) * len(field.start), whole=True)
+        fields.append((name, field))
+        sample = _run(layer, sample)
+    return fields
+
+
+def receptive_field(
+    layers: nn.Module | Iterable[nn.Module | Window], input_shape: Sequence[int] | None = None
+) -> ReceptiveField:
+    """Give what one output sees behind the last layer; arguments and errors are those of `receptive_fields`.
+
+    Examples
+    --------
+    Three 3x3 layers see as much as one 7x7:
+
+    >>> receptive_field([nn.Conv2d(1, 1, 3)] * 3).size, receptive_field([nn.Conv2d(1, 1, 7)]).size
+    ((7, 7), (7, 7))
+    """
+    fields = receptive_fields(layers, input_shape)
+    if not fields:
+        raise ValueError(f"receptive_field: layers must not be empty, received layers={layers!r}")
+    return fields[-1][1]
+
+
+def seen_inputs(
+    model: Callable[[Any], Any], input_shape: Sequence[int], position: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """Find by experiment what an output sees, in any network.
+
+    NaN goes through every layer, whatever the weights. Rows (then columns) of the input are made NaN from the top, and
+    from the bottom, until the output becomes NaN; by halving, which takes a few dozen runs.
+
+    Parameters
+    ----------
+    model : callable
+        A network in evaluation mode, or any operator that takes ``(1, C, *spatial)`` and keeps two axes before its
+        spatial ones, if it has those.
+    input_shape : sequence of int
+        ``(C, *spatial)`` of one sample.
+    position : sequence of int
+        Of the output, along its spatial axes; ``()`` where it has none.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Along each axis of the input, the first element seen and the one behind the last.
+
+    Raises
+    ------
+    ValueError
+        When the output depends on no input, or `position` is not in it.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 1, 3, stride=2, padding=1))
+    >>> seen_inputs(net, (1, 12, 12), (2, 0)), receptive_field(net).span((2, 0), (12, 12))
+    (((2, 7), (0, 3)), ((2, 7), (0, 3)))
+    """
+    from fastconv import _config
+
+    shape = check.sizes("seen_inputs", "input_shape", input_shape, minimum=1)
+
+    def sees(axis: int, start: int, stop: int) -> bool:
+        sample = np.zeros((1, *shape), np.float32)
+        np.moveaxis(sample, 2 + axis, 0)[start:stop] = np.nan
+        with _config.precision("highest"), np.errstate(invalid="ignore"):  # Winograd may spread NaN over a whole tile
+            output = np.asarray(model(sample))
+        place = check.sizes("seen_inputs", "position", position)
+        if len(place) != output.ndim - 2 or any(o >= side for o, side in zip(place, output.shape[2:], strict=True)):
+            raise ValueError(f"seen_inputs: position must lie in {output.shape[2:]}, received position={position!r}")
+        return bool(np.isnan(np.moveaxis(output[0], 0, -1)[place]).any())
+
+    spans = []
+    for axis, side in enumerate(shape[1:]):
+        if not sees(axis, 0, side):
+            raise ValueError(f"seen_inputs: the output sees no input at all, received position={position!r}")
+        low, high = 0, side - 1  # of the least i such that rows 0 to i are seen
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if sees(axis, 0, middle + 1) else (middle + 1, high)
+        first = low
+        low, high = first, side - 1  # of the largest i such that rows i to the end are seen
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if sees(axis, middle, side) else (low, middle - 1)
+        spans.append((first, low + 1))
+    return tuple(spans)
+
+
+def _leaves(layers: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(layers, nn.Sequential):
+        items: Iterable[tuple[str, Any]] = layers.named_children()
+    elif isinstance(layers, nn.Module | Window):
+        yield prefix, layers
+        return
+    elif isinstance(layers, Iterable):
+        items = ((str(i), layer) for i, layer in enumerate(layers))
+    else:
+        raise TypeError(f"receptive_field: a layer must be a Module or a Window, received layer={layers!r}")
+    for name, layer in items:
+        yield from _leaves(layer, f"{prefix}.{name}" if prefix else name)
+
+
+def _axes(layers: Iterable[Any]) -> int:
+    """How many spatial axes the first layer that tells has."""
+    for layer in layers:
+        if isinstance(layer, Window):
+            return max(len(v) if isinstance(v, tuple) else 1 for v in (layer.kernel_size, layer.stride, layer.dilation))
+        name = type(layer).__name__.removesuffix("d")
+        if name[-1:] in ("1", "2", "3"):
+            return int(name[-1])
+    return 2
+
+
+def _per_axis(layer: Any, name: str, n: int) -> tuple[int, ...]:
+    return check.per_axis("ReceptiveField", name, getattr(layer, name, 1), n, 1)
+
+
+def _lows(layer: Any, n: int, kernel: Any, stride: Any, dilation: Any, spatial: Any) -> list[int]:
+    """Padding before the first element of each axis."""
+    padding = getattr(layer, "padding", 0)
+    if padding == "same" and spatial is None:
+        if any(s > 1 for s in stride):
+            raise ValueError(f'ReceptiveField: padding="same" with a stride needs spatial, received layer={layer!r}')
+        spatial = (max(kernel),) * n  # at stride 1 the amount is the same for every side
+    sides = (1,) * n if spatial is None else spatial
+    return [low for low, _ in check.padding_pairs("ReceptiveField", padding, sides, kernel, stride, dilation)]
+
+
+def _run(layer: Any, sample: Any) -> Any:
+    """Give a layer's output for a sample; a Window keeps the channels."""
+    if not isinstance(layer, Window):
+        return layer(sample)
+    sides = output_size(sample.shape[2:], layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return np.zeros((*sample.shape[:2], *sides), np.float32)
