@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,8 +146,8 @@ class ReceptiveField:
         Parameters
         ----------
         layer : Module or Window
-            A layer of `fastconv.nn` or a container of them. What has no window (activations, normalisation in
-            evaluation, dropout) changes nothing.
+            A layer of `fastconv.nn`. What has no window (activations, normalisation in evaluation, dropout) changes
+            nothing.
         spatial : sequence of int, optional
             The sides of that layer's input; ``padding="same"`` with a stride and adaptive pooling need them.
 
@@ -160,7 +160,7 @@ class ReceptiveField:
         ValueError
             When `spatial` is needed.
         TypeError
-            For a transposed convolution, or what is neither a layer nor a Window.
+            For a layer that enlarges, a container (ask `receptive_field`), or what is neither layer nor Window.
 
         Examples
         --------
@@ -169,21 +169,26 @@ class ReceptiveField:
         ReceptiveField(size=(11, 11), stride=(4, 4), start=(-5, -5), whole=False)
         """
         kind = type(layer).__name__
+        if not isinstance(layer, nn.Module | Window):
+            raise TypeError(f"ReceptiveField: layer must be a Module or a Window, received layer={layer!r}")
         if isinstance(layer, nn.Linear) or self.whole:
             return ReceptiveField(self.size, self.stride, self.start, whole=True)
-        if kind.startswith("ConvTranspose"):
-            raise TypeError(f"ReceptiveField: layer must not be a transposed convolution, received layer={layer!r}")
+        if kind.startswith(("ConvTranspose", "Upsample")) or (
+            isinstance(layer, nn.Module) and any(layer.named_children())
+        ):
+            raise TypeError(
+                f"ReceptiveField: layer must slide a window or keep each element's place, received {layer!r}"
+            )
+        n = len(self.size)
         if kind.startswith("Adaptive"):
             return self._through_adaptive(layer, spatial)
+        if "Pad" in kind:
+            return self._with((1,) * n, (1,) * n, (1,) * n, _pad_lows(layer, n))
         if not hasattr(layer, "kernel_size"):
-            if not isinstance(layer, nn.Module):
-                raise TypeError(f"ReceptiveField: layer must be a Module or a Window, received layer={layer!r}")
             return self
-        n = len(self.size)
         kernel, dilation = (_per_axis(layer, name, n) for name in ("kernel_size", "dilation"))
         stride = kernel if getattr(layer, "stride", 1) is None else _per_axis(layer, "stride", n)
-        lows = _lows(layer, n, kernel, stride, dilation, spatial)
-        return self._with(kernel, stride, dilation, lows)
+        return self._with(kernel, stride, dilation, _lows(layer, n, kernel, stride, dilation, spatial))
 
     def union(self, other: ReceptiveField) -> ReceptiveField:
         """Give the field of a sum of two branches, as in a residual block.
@@ -253,8 +258,8 @@ def receptive_fields(
     Parameters
     ----------
     layers : Module, or sequence of Modules and Windows
-        Layers in a row; a `Sequential`, also of `Sequential`s, is taken apart. Of any other model with branches ask
-        `seen_inputs`.
+        Layers in a row, a container of `fastconv.nn` (also with branches, of which the union counts), or a network of
+        `fastconv.models`. Of any other model ask `seen_inputs`.
     input_shape : sequence of int, optional
         ``(C, *spatial)`` of one sample. With it, layers that need their input's sides are allowed, and fully connected
         layers see the whole input.
@@ -279,20 +284,22 @@ def receptive_fields(
     2 (6, 6) (2, 2)
     3 (14, 14) (2, 2)
     """
-    named = list(_leaves(layers))
+    parts = [layers] if isinstance(layers, nn.Module) else list(layers)
+    walk = _Walk(parts)
     if input_shape is None:
-        field = ReceptiveField.of_input(_axes(layer for _, layer in named))
-        return [(name, field := field.through(layer)) for name, layer in named]
+        walk.along(parts, ReceptiveField.of_input(_axes(parts)), None)
+        return walk.fields
     shape = check.sizes("receptive_fields", "input_shape", input_shape, minimum=1)
-    sample: Any = np.zeros((1, *shape), np.float32)
-    field, fields = ReceptiveField.of_input(len(shape) - 1), []
-    for name, layer in named:
-        field = field.through(layer, sample.shape[2:] if sample.ndim == len(shape) + 1 else None)
-        if field.whole:
-            field = ReceptiveField(shape[1:], field.stride, (0,) * len(field.start), whole=True)
-        fields.append((name, field))
-        sample = _run(layer, sample)
-    return fields
+    modes = [(module, module.training) for module in walk.modules]
+    for module, _ in modes:  # batch normalisation must neither take part nor learn from what follows
+        module.training = False
+    try:
+        walk.along(parts, ReceptiveField.of_input(len(shape) - 1), np.zeros((1, *shape), np.float32))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    everything = ReceptiveField(shape[1:], (1,) * (len(shape) - 1), (0,) * (len(shape) - 1), whole=True)
+    return [(name, everything if field.whole else field) for name, field in walk.fields]
 
 
 def receptive_field(
@@ -378,29 +385,66 @@ def seen_inputs(
     return tuple(spans)
 
 
-def _leaves(layers: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(layers, nn.Sequential):
-        items: Iterable[tuple[str, Any]] = layers.named_children()
-    elif isinstance(layers, nn.Module | Window):
-        yield prefix, layers
-        return
-    elif isinstance(layers, Iterable):
-        items = ((str(i), layer) for i, layer in enumerate(layers))
-    else:
-        raise TypeError(f"receptive_field: a layer must be a Module or a Window, received layer={layers!r}")
-    for name, layer in items:
-        yield from _leaves(layer, f"{prefix}.{name}" if prefix else name)
+class _Walk:
+    """One way through a network, layer by layer, which notes the field behind each."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self.fields: list[tuple[str, ReceptiveField]] = []
+        prefixes = [""] if len(parts) == 1 else [str(i) for i in range(len(parts))]
+        self._names = {id(part): name for name, part in zip(prefixes, parts, strict=True)}
+        self.modules = []
+        for name, part in zip(prefixes, parts, strict=True):
+            if isinstance(part, nn.Module):
+                self._names |= {id(module): path for path, module in part.named_modules(name)}
+                self.modules += list(part.modules())
+
+    def along(self, parts: Iterable[Any], field: ReceptiveField, sample: Any) -> tuple[ReceptiveField, Any]:
+        """Return the field behind parts in a row, and their output for a sample (where there is one)."""
+        for part in parts:
+            field, sample = self._through(part, field, sample)
+        return field, sample
+
+    def _through(self, part: Any, field: ReceptiveField, sample: Any) -> tuple[ReceptiveField, Any]:
+        part = part._way() if hasattr(part, "_way") else part  # networks of fastconv.models are laid out in each call
+        if isinstance(part, nn.Sequential):
+            return self.along(part, field, sample)
+        if isinstance(part, nn.Residual | nn.Parallel):
+            return self._branches(part, field, sample)
+        sides = None if sample is None or sample.ndim != len(field.size) + 2 else sample.shape[2:]
+        field = field.through(part, sides)
+        self.fields.append((self._names.get(id(part), ""), field))
+        return field, None if sample is None else _run(part, sample)
+
+    def _branches(self, part: Any, field: ReceptiveField, sample: Any) -> tuple[ReceptiveField, Any]:
+        children = dict(part.named_children())
+        activation = children.pop("activation", None) if isinstance(part, nn.Residual) else None
+        behind = [self._through(child, field, sample)[0] for child in children.values()]
+        if isinstance(part, nn.Residual) and "shortcut" not in children:
+            behind.append(field)
+        joined = behind[0]
+        for other in behind[1:]:
+            joined = joined.union(other)
+        output = None if sample is None else part(sample)
+        return joined if activation is None else self._through(activation, joined, output)[0], output
 
 
-def _axes(layers: Iterable[Any]) -> int:
+def _axes(parts: Iterable[Any]) -> int:
     """How many spatial axes the first layer that tells has."""
-    for layer in layers:
-        if isinstance(layer, Window):
-            return max(len(v) if isinstance(v, tuple) else 1 for v in (layer.kernel_size, layer.stride, layer.dilation))
-        name = type(layer).__name__.removesuffix("d")
-        if name[-1:] in ("1", "2", "3"):
-            return int(name[-1])
+    for part in parts:
+        for layer in part.modules() if isinstance(part, nn.Module) else [part]:
+            if isinstance(layer, Window):
+                values = (layer.kernel_size, layer.stride, layer.dilation)
+                return max(len(value) if isinstance(value, tuple) else 1 for value in values)
+            name = type(layer).__name__.removesuffix("d")
+            if name[-1:] in ("1", "2", "3"):
+                return int(name[-1])
     return 2
+
+
+def _pad_lows(layer: Any, n: int) -> list[int]:
+    """What a padding layer adds before the first element of each axis: its numbers begin with the last axis."""
+    amounts = layer.padding if isinstance(layer.padding, tuple | list) else (layer.padding,) * (2 * n)
+    return [amounts[2 * i] for i in reversed(range(n))]
 
 
 def _per_axis(layer: Any, name: str, n: int) -> tuple[int, ...]:

@@ -85,6 +85,25 @@ def test_lenet_sees_the_whole_digit() -> None:
     assert seen_inputs(net, (1, 32, 32), ()) == ((0, 32), (0, 32))
 
 
+def test_networks_with_branches() -> None:
+    """Residual blocks, inception modules, a strided shortcut; the training mode and the statistics stay."""
+    conv, bent = nn.Conv2d, nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3, padding=1))
+    net = nn.Sequential(
+        conv(1, 2, 3, 2, 1),
+        nn.Residual(bent, activation=nn.ReLU()),
+        nn.Residual(conv(2, 4, 3, 2, 1), conv(2, 4, 1, 2)),
+        nn.Concat(conv(4, 1, 1), nn.Sequential(conv(4, 1, 1), conv(1, 1, 5, padding=2)), nn.MaxPool2d(3, 1, 1)),
+    )
+    named = receptive_fields(net)
+    assert [name for name, _ in named][:4] == ["0", "1.body.0", "1.body.1", "1.body.2"]
+    assert dict(named)["1.activation"].size == (11, 11)
+    assert receptive_fields(net, (1, 40, 41)) == named
+    assert net.training
+    for position in ((0, 0), (4, 5)):
+        field = receptive_field(net[:3]).union(receptive_field([*net[:3], conv(4, 1, 5, padding=2)]))
+        assert field.span(position, (40, 41)) == seen_inputs(net, (1, 40, 41), position)
+
+
 def test_branches() -> None:
     field = ReceptiveField.of_input(2)
     straight, bent = field, field.through(nn.Conv2d(1, 1, 3, padding=1)).through(nn.Conv2d(1, 1, 3, padding=1))
@@ -103,7 +122,7 @@ def test_branches() -> None:
         (lambda: same_padding(4), ValueError, "kernel_size=4"),
         (lambda: receptive_field([]), ValueError, "must not be empty"),
         (lambda: receptive_field([3]), TypeError, "must be a Module or a Window"),  # type: ignore[list-item]
-        (lambda: receptive_field([nn.ConvTranspose2d(1, 1, 3)]), TypeError, "transposed"),
+        (lambda: receptive_field([nn.ConvTranspose2d(1, 1, 3)]), TypeError, "received ConvTranspose2d"),
         (lambda: receptive_field([nn.Conv2d(1, 1, 3, 2, "same")]), ValueError, "needs spatial"),
         (lambda: receptive_field([nn.AdaptiveAvgPool2d(2)]), ValueError, "needs spatial"),
         (lambda: seen_inputs(nn.ReLU(), (1, 3, 3), (3, 0)), ValueError, r"position must lie in \(3, 3\)"),
