@@ -32,9 +32,12 @@ from fastconv._threads import threads as threads
 from fastconv._version import __version__ as __version__
 from fastconv.functional.activation import *  # noqa: F403
 from fastconv.functional.avg_pooling import *  # noqa: F403
+from fastconv.functional.batch_norms import *  # noqa: F403
 from fastconv.functional.conv import *  # noqa: F403
 from fastconv.functional.dropout import *  # noqa: F403
+from fastconv.functional.group_norms import *  # noqa: F403
 from fastconv.functional.linear import *  # noqa: F403
+from fastconv.functional.local_response import *  # noqa: F403
 from fastconv.functional.loss import *  # noqa: F403
 from fastconv.functional.lp_pooling import *  # noqa: F403
 from fastconv.functional.max_pooling import *  # noqa: F403

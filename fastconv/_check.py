@@ -7,7 +7,7 @@ the argument, the value received and the rule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import gcd, inf, isfinite
+from math import gcd, inf, isfinite, prod
 from numbers import Real
 from operator import index
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ __all__ = [
     "conv_transpose_problem",
     "countable",
     "data",
+    "dense",
     "flag",
     "float_dtype",
     "generator",
@@ -33,14 +34,18 @@ __all__ = [
     "integer",
     "layout",
     "needs",
+    "normalized",
     "output",
     "padding_pairs",
     "padding_per_axis",
     "per_axis",
+    "per_channel",
+    "planes",
     "real",
     "result",
     "shape_of",
     "sizes",
+    "statistics",
     "window_problem",
 ]
 
@@ -98,8 +103,8 @@ def flag(op: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
-def real(op: str, name: str, value: Any) -> float:
-    """Return a finite real number as a float."""
+def real(op: str, name: str, value: Any, minimum: float | None = None) -> float:
+    """Return a finite real number, of at least `minimum`, as a float."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         raise TypeError(f"{op}: {name} must be a real number, received {name}={value!r}")
     try:
@@ -108,6 +113,9 @@ def real(op: str, name: str, value: Any) -> float:
         number = inf
     if not isfinite(number):
         raise ValueError(f"{op}: {name} must be finite, received {name}={value!r}")
+    if minimum is not None and number < minimum:
+        rule = "non-negative" if minimum == 0 else f"at least {minimum}"
+        raise ValueError(f"{op}: {name} must be {rule}, received {name}={value!r}")
     return number
 
 
@@ -203,15 +211,16 @@ def _as_array(op: str, name: str, value: Any) -> tuple[Array, bool]:
     return array, hasattr(value, "dtype") or hasattr(value, "__array__")
 
 
-def data(op: str, **operands: Any) -> tuple[np.dtype[Any], list[Any]]:
-    """Return the result's dtype and each operand in the dtype to compute in, native and aligned; None stays None.
+def data(op: str, optional: Sequence[str] = ("bias",), /, **operands: Any) -> tuple[np.dtype[Any], list[Any]]:
+    """Return the result's dtype and each operand in the dtype to compute in, native and aligned.
 
-    float16 computes in float32. Operands without a dtype of their own (lists, numbers) take that of the arrays.
+    Operands named in `optional` may be None and stay it. float16 computes in float32. Operands without a dtype of their
+    own (lists, numbers) take that of the arrays.
     """
     arrays: list[Array | None] = []
     own: list[np.dtype[Any]] = []
     for name, value in operands.items():
-        if value is None and name == "bias":
+        if value is None and name in optional:
             arrays.append(None)
             continue
         array, typed = _as_array(op, name, value)
@@ -241,6 +250,55 @@ def layout(array: Array) -> Array:
     if array.ndim == 0 or array.shape[-1] <= 1 or array.strides[-1] == array.itemsize or 0 in array.strides:
         return array
     return np.ascontiguousarray(array)
+
+
+def dense(op: str, name: str, array: Array) -> Array:
+    """Return the array without gaps, in C order, for kernels that take no strides."""
+    if array.flags.c_contiguous:
+        return array
+    try:
+        return np.ascontiguousarray(array)
+    except MemoryError:
+        raise MemoryError(f"{op}: a copy of {name}, of shape {array.shape}, cannot be held in memory") from None
+
+
+def planes(op: str, array: Array, channel_axis: Any) -> tuple[int, int, int]:
+    """Return (N, C, P) for an input: the elements before the axis of channels, along it and behind it."""
+    axis = integer(op, "channel_axis", channel_axis)
+    if array.ndim < 2 or not -array.ndim <= axis < array.ndim:
+        raise ValueError(
+            f"{op}: input must have two axes or more, channel_axis={channel_axis} among them, "
+            f"received input of shape {array.shape}"
+        )
+    axis %= array.ndim
+    countable(op, array.shape, array.dtype)
+    if array.shape[axis] == 0:
+        raise ValueError(f"{op}: input must have at least one channel, received input of shape {array.shape}")
+    return prod(array.shape[:axis]), array.shape[axis], prod(array.shape[axis + 1 :])
+
+
+def normalized(op: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of the axes that are normalised together, of which there is one at least."""
+    shape = sizes(op, "normalized_shape", value if _is_sequence(value) else (value,), minimum=1)
+    if not shape:
+        raise ValueError(f"{op}: normalized_shape must have one axis or more, received normalized_shape={value!r}")
+    return shape
+
+
+def per_channel(op: str, shape: tuple[int, ...], **arrays: Array | None) -> None:
+    """Check that weights and the like have one entry for each channel (or feature)."""
+    for name, array in arrays.items():
+        if array is not None and array.shape != shape:
+            raise ValueError(
+                f"{op}: {name} must have shape {shape}, one entry for each that is scaled, received shape {array.shape}"
+            )
+
+
+def statistics(op: str, shape: tuple[int, ...], *, optional: bool = False, **arrays: Any) -> list[Any]:
+    """Return means and variances in float64, which play no part in the dtype of the result."""
+    found = [data(op, tuple(arrays) if optional else (), **{name: value})[1][0] for name, value in arrays.items()]
+    per_channel(op, shape, **dict(zip(arrays, found, strict=True)))
+    return [None if array is None else array.astype(np.float64, order="C") for array in found]
 
 
 def shape_of(op: str, name: str, array: Array, n: int) -> tuple[bool, tuple[int, ...]]:

@@ -21,14 +21,22 @@ relu                  (grad_output, output)                                   ou
 softmax, log_softmax  (grad_output, output, dim)                              output
 dropout, dropout2d    (grad_output, mask, p, training)                        mask
 cross_entropy         (grad_output, input, target, *, reduction)              input
+batch_norm            (grad_output, input, mean, var, weight, training, *)    input, mean and var (returned)
+instance_norm         (grad_output, input, running statistics, weight, *)     input
+layer_norm            (grad_output, input, normalized_shape, weight, eps)     input
+group_norm            (grad_output, input, num_groups, weight, eps)           input
+local_response_norm   (grad_output, input, size, alpha, beta, k)              input
 ====================  ======================================================  ==========================
 """
 
 from fastconv.functional.activation import *  # noqa: F403
 from fastconv.functional.avg_pooling import *  # noqa: F403
+from fastconv.functional.batch_norms import *  # noqa: F403
 from fastconv.functional.conv import *  # noqa: F403
 from fastconv.functional.dropout import *  # noqa: F403
+from fastconv.functional.group_norms import *  # noqa: F403
 from fastconv.functional.linear import *  # noqa: F403
+from fastconv.functional.local_response import *  # noqa: F403
 from fastconv.functional.loss import *  # noqa: F403
 from fastconv.functional.lp_pooling import *  # noqa: F403
 from fastconv.functional.max_pooling import *  # noqa: F403

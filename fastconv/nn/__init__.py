@@ -11,7 +11,7 @@ load by name. Calling differs, for nothing is recorded behind the scenes::
 Two switches fix weights. ``parameter.requires_grad = False`` leaves one parameter out of the backward pass;
 ``layer.freeze()`` leaves out all of a layer's, and lets it compute with private copies that are packed once.
 
-One family per file: module (Parameter and Module), containers, conv, pooling, linear, activation, dropout, shape,
+One family per file: module (Parameter and Module), containers, conv, pooling, norm, linear, activation, dropout, shape,
 loss; init has the distributions of first weights.
 """
 
@@ -24,7 +24,18 @@ from fastconv.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTransp
 from fastconv.nn.dropout import Dropout, Dropout2d
 from fastconv.nn.linear import Linear
 from fastconv.nn.loss import CrossEntropyLoss
-from fastconv.nn.module import Backward, IncompatibleKeys, Module, Parameter
+from fastconv.nn.module import Backward, Buffer, IncompatibleKeys, Module, Parameter
+from fastconv.nn.norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LocalResponseNorm,
+)
 from fastconv.nn.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -52,6 +63,10 @@ __all__ = [
     "AvgPool2d",
     "AvgPool3d",
     "Backward",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "Buffer",
     "Concat",
     "Conv1d",
     "Conv2d",
@@ -63,9 +78,15 @@ __all__ = [
     "Dropout",
     "Dropout2d",
     "Flatten",
+    "GroupNorm",
     "Identity",
     "IncompatibleKeys",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
     "Linear",
+    "LocalResponseNorm",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Backward", "IncompatibleKeys", "Module", "Parameter"]
+__all__ = ["Backward", "Buffer", "IncompatibleKeys", "Module", "Parameter"]
 
 #: Takes the gradient of the output; returns the gradient of the input, or None where it was not asked for.
 Backward: TypeAlias = Callable[[ArrayLike], Any]
@@ -106,9 +106,56 @@ class Parameter:
         return f"Parameter(shape={self.shape}, dtype={self.dtype}{frozen})"
 
 
-_FLOATS = tuple(np.dtype(name) for name in ("float16", "float32", "float64"))
+class Buffer:
+    """An array that a layer keeps and saves, but does not learn: running statistics, a count.
 
-# One lock for all parameters: it is held for an addition only, and keeps Parameter copyable.
+    Parameters
+    ----------
+    data : array_like
+        The first value, copied. float16, float32, float64 or int64.
+    optional : bool, default False
+        Whether a ``state_dict`` without it may be loaded; it then stays as it is.
+
+    Attributes
+    ----------
+    data : ndarray
+        The value, changed in place by its layer in training.
+
+    Examples
+    --------
+    >>> Buffer(np.zeros(3, np.float32))
+    Buffer(shape=(3,), dtype=float32)
+    """
+
+    __slots__ = ("data", "optional")
+
+    def __init__(self, data: ArrayLike, optional: bool = False) -> None:
+        array = np.array(data, order="C")
+        if array.dtype not in (*_FLOATS, _COUNT):
+            raise TypeError(
+                f"Buffer: data must be float16, float32, float64 or int64, received data.dtype={array.dtype}"
+            )
+        self.data: NDArray[Any] = array
+        self.optional = optional
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of `data`."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of `data`."""
+        return self.data.dtype
+
+    def __repr__(self) -> str:
+        return f"Buffer(shape={self.shape}, dtype={self.dtype})"
+
+
+_FLOATS = tuple(np.dtype(name) for name in ("float16", "float32", "float64"))
+_COUNT = np.dtype(np.int64)
+
+# One lock for all parameters and buffers: it is held for a few additions only, and keeps Parameter copyable.
 _adding = threading.Lock()
 
 
@@ -119,6 +166,11 @@ def _renew_lock() -> None:
 
 if hasattr(os, "register_at_fork"):  # a thread of the parent may hold the lock at the moment of the fork
     os.register_at_fork(after_in_child=_renew_lock)
+
+
+def changing() -> threading.Lock:
+    """Return the lock to hold while arrays of a module change in a forward or backward pass."""
+    return _adding
 
 
 class IncompatibleKeys(NamedTuple):
@@ -277,7 +329,7 @@ class Module:
     # -- saving and loading --
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all parameters, under torch's names.
+        """Return copies of all parameters and buffers, under torch's names.
 
         Examples
         --------
@@ -286,10 +338,10 @@ class Module:
         >>> {name: array.shape for name, array in net.state_dict().items()}
         {'0.weight': (2, 1, 3), '0.bias': (2,), '2.weight': (1, 2, 3)}
         """
-        return {name: parameter.data.copy() for name, parameter in self._walk_parameters("")}
+        return {name: held.data.copy() for name, held in self._walk_state("")}
 
     def load_state_dict(self, state_dict: Mapping[str, ArrayLike], strict: bool = True) -> IncompatibleKeys:
-        """Copy arrays into the parameters of the same names; undoes ``freeze()``.
+        """Copy arrays into the parameters and buffers of the same names; undoes ``freeze()``.
 
         All is checked before anything is copied, so an error leaves the module as it was.
 
@@ -297,7 +349,7 @@ class Module:
         ----------
         state_dict : mapping of str to array_like
             Such as ``state_dict()`` gives, or a torch model's (CPU tensors). Floating arrays of the parameters'
-            shapes; another floating dtype is converted to the parameter's.
+            shapes; another floating dtype is converted to the parameter's. Counts of batches may be missing.
         strict : bool, default True
             Whether the names must agree exactly. With False, the others are passed over and returned.
 
@@ -320,9 +372,9 @@ class Module:
             raise TypeError(
                 f"load_state_dict: state_dict must map names to arrays, received {type(state_dict).__name__}"
             )
-        targets = dict(self._walk_parameters(""))
+        targets = dict(self._walk_state(""))
         found = IncompatibleKeys(
-            missing_keys=[name for name in targets if name not in state_dict],
+            missing_keys=[name for name, held in targets.items() if name not in state_dict and not _optional(held)],
             unexpected_keys=[name for name in state_dict if name not in targets],
         )
         if strict and any(found):
@@ -351,11 +403,29 @@ class Module:
             for name, parameter in module._own_parameters():
                 yield (f"{path}.{name}" if path else name), parameter
 
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Buffer]]:
+        """Yield all buffers with dotted names such as ``"bn1.running_mean"``; a shared one once."""
+        seen: set[int] = set()
+        for name, held in self._walk_state(prefix):
+            if isinstance(held, Buffer) and id(held) not in seen:
+                seen.add(id(held))
+                yield name, held
+
+    def _walk_state(self, prefix: str) -> Iterator[tuple[str, Parameter | Buffer]]:
+        """Yield what is saved: of each module its parameters, then its buffers."""
+        for path, module in self._walk(prefix):
+            held = [
+                (name, value) for name, value in list(vars(module).items()) if isinstance(value, Parameter | Buffer)
+            ]
+            for name, value in sorted(held, key=lambda item: isinstance(item[1], Buffer)):
+                yield (f"{path}.{name}" if path else name), value
+
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter | None):
+        kept = vars(self).get(name)
+        if isinstance(kept, Parameter | Buffer) and not isinstance(value, type(kept) | None):
             raise TypeError(
-                f"{type(self).__name__}: {name} is a Parameter and stays one, received {name}={type(value).__name__}; "
-                f"assign to {name}.data, or use load_state_dict"
+                f"{type(self).__name__}: {name} is a {type(kept).__name__} and stays one, "
+                f"received {name}={type(value).__name__}; assign to {name}.data, or use load_state_dict"
             )
         super().__setattr__(name, value)
 
@@ -370,9 +440,16 @@ class Module:
         return "\n  ".join([f"{type(self).__name__}(", *children]) + "\n)"
 
 
-def _loadable(name: str, value: ArrayLike, parameter: Parameter) -> NDArray[Any]:
+def _optional(held: Parameter | Buffer) -> bool:
+    return isinstance(held, Buffer) and held.optional
+
+
+def _loadable(name: str, value: ArrayLike, parameter: Parameter | Buffer) -> NDArray[Any]:
     array = np.asarray(value)
-    if array.dtype.newbyteorder("=") not in _FLOATS:
+    if parameter.dtype == _COUNT:
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"load_state_dict: {name!r} must hold integers, received dtype {array.dtype}")
+    elif array.dtype.newbyteorder("=") not in _FLOATS:
         raise TypeError(
             f"load_state_dict: {name!r} must be float16, float32 or float64 to go into {parameter.dtype}, "
             f"received dtype {array.dtype}"

@@ -19,7 +19,8 @@ input, so no Python loop ever runs over pixels::
         |  arguments.py   dtypes, one value per axis, padding forms, batch axis
         |  sliding.py     the sizes; the taps and the slice that each one reads
         v
-    conv.py  max_pooling.py  mean_pooling.py  unfold.py        padding.py  linear.py  activation.py  dropout.py  loss.py
+    conv.py  max_pooling.py  mean_pooling.py  unfold.py        padding.py  linear.py  activation.py  norm.py  dropout.py
+    loss.py
 """
 
 from __future__ import annotations
@@ -89,6 +90,18 @@ from fastconv.reference.mean_pooling import (
     lp_pool3d,
     lp_pool3d_backward,
 )
+from fastconv.reference.norm import (
+    batch_norm,
+    batch_norm_backward,
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    local_response_norm,
+    local_response_norm_backward,
+)
 from fastconv.reference.padding import pad, pad_backward
 from fastconv.reference.unfold import fold, fold_backward, unfold, unfold_backward
 
@@ -111,6 +124,8 @@ __all__ = [
     "avg_pool2d_backward",
     "avg_pool3d",
     "avg_pool3d_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -131,8 +146,16 @@ __all__ = [
     "dropout_backward",
     "fold",
     "fold_backward",
+    "group_norm",
+    "group_norm_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "linear",
     "linear_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
     "log_softmax",
     "log_softmax_backward",
     "lp_pool1d",

@@ -24,6 +24,8 @@ CONV = "stride=1, padding=0, dilation=1, groups=1"
 UP = "stride=1, padding=0, output_padding=0, groups=1, dilation=1"
 AVG = "kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None"
 PATCH = "kernel_size, dilation=1, padding=0, stride=1"
+RUNNING = "running_mean=None, running_var=None"
+RESPONSE = "size, alpha=0.0001, beta=0.75, k=1.0, *, channel_axis=1"
 NEEDS = "needs=(True, True, True)"
 SIGNATURES = {
     "conv{n}d": f"input, weight, bias=None, {CONV}",
@@ -60,6 +62,18 @@ SIGNATURES = {
     "softmax_backward": "grad_output, output, dim=-1",
     "log_softmax": "input, dim=-1",
     "log_softmax_backward": "grad_output, output, dim=-1",
+    "batch_norm": f"input, {RUNNING}, weight=None, bias=None, training=False, *, eps=1e-05, channel_axis=1",
+    "batch_norm_backward": "grad_output, input, mean, var, weight=None, training=False, *, eps=1e-05, channel_axis=1, "
+    + NEEDS,
+    "instance_norm": f"input, {RUNNING}, weight=None, bias=None, use_input_stats=True, *, eps=1e-05, channel_axis=1",
+    "instance_norm_backward": f"grad_output, input, {RUNNING}, weight=None, use_input_stats=True, *, eps=1e-05, "
+    f"channel_axis=1, {NEEDS}",
+    "layer_norm": "input, normalized_shape, weight=None, bias=None, eps=1e-05",
+    "layer_norm_backward": f"grad_output, input, normalized_shape, weight=None, eps=1e-05, *, {NEEDS}",
+    "group_norm": "input, num_groups, weight=None, bias=None, eps=1e-05, *, channel_axis=1",
+    "group_norm_backward": "grad_output, input, num_groups, weight=None, eps=1e-05, *, channel_axis=1, " + NEEDS,
+    "local_response_norm": f"input, {RESPONSE}",
+    "local_response_norm_backward": f"grad_output, input, {RESPONSE}",
     "cross_entropy": "input, target, *, reduction='mean'",
     "cross_entropy_backward": "grad_output, input, target, *, reduction='mean'",
 }
@@ -117,6 +131,18 @@ def calls(n: int) -> dict[str, Callable[..., Any]]:
         "softmax_backward": lambda x: reference.softmax_backward(x, x[::-1], 1),
         "log_softmax": reference.log_softmax,
         "log_softmax_backward": lambda x: reference.log_softmax_backward(x, x[::-1]),
+        "batch_norm": lambda x: reference.batch_norm(x, weight=x[0, :, *[0] * n], training=True)[0],
+        "batch_norm_backward": lambda x: reference.batch_norm_backward(
+            x, x[::-1], x[0, :, *[0] * n], np.ones(4), x[0, :, *[0] * n], True
+        ),
+        "instance_norm": lambda x: reference.instance_norm(x, weight=x[0, :, *[0] * n])[0],
+        "instance_norm_backward": lambda x: reference.instance_norm_backward(x, x[::-1], weight=x[0, :, *[0] * n]),
+        "layer_norm": lambda x: reference.layer_norm(x, 6, x.reshape(-1)[:6]),
+        "layer_norm_backward": lambda x: reference.layer_norm_backward(x, x[::-1], 6, x.reshape(-1)[:6]),
+        "group_norm": lambda x: reference.group_norm(x, 2, x[0, :, *[0] * n]),
+        "group_norm_backward": lambda x: reference.group_norm_backward(x, x[::-1], 2, x[0, :, *[0] * n]),
+        "local_response_norm": lambda x: reference.local_response_norm(x, 3, 0.1),
+        "local_response_norm_backward": lambda x: reference.local_response_norm_backward(x, x[::-1], 3, 0.1),
         "cross_entropy": lambda x: reference.cross_entropy(x, np.zeros((2, *(6,) * n), int)),
         "cross_entropy_backward": lambda x: reference.cross_entropy_backward(1, x, np.ones((2, *(6,) * n), int)),
     }

@@ -1,0 +1,318 @@
+"""Normalisation of whole channels, over a batch or sample by sample, beside the gradients."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from fastconv import _check
+from fastconv._check import Array
+from fastconv.functional._gradients import Three, cast
+
+__all__ = ["batch_norm", "batch_norm_backward", "instance_norm", "instance_norm_backward"]
+
+
+def batch_norm(
+    input: ArrayLike,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    training: bool = False,
+    *,
+    eps: float = 1e-5,
+    channel_axis: int = 1,
+) -> tuple[Array, Array, Array]:
+    """Normalise each channel over a batch, ``y = (x - mean) / sqrt(var + eps) * weight + bias``.
+
+    In training, mean and variance are those of the channel in this batch, otherwise the running ones. The function
+    changes nothing: it returns the statistics that it used, and a layer updates its running ones with them. That is
+    why torch's argument `momentum` is missing, and `eps`, which stands behind it there, is given by keyword.
+
+    Axes: N batch, C channels, and any others.
+
+    Parameters
+    ----------
+    input : array_like of shape (N, C, ...)
+        float16, float32 or float64, with two axes or more.
+    running_mean, running_var : array_like of shape (C,), optional
+        The statistics to use outside training, where they must be given. They play no part in the result's dtype.
+    weight, bias : array_like of shape (C,), optional
+        Factor and summand of each channel; by default 1 and 0.
+    training : bool, default False
+        Whether to use the batch's own statistics.
+    eps : float, default 1e-5
+        Added to the variance, so that nothing is divided by zero.
+    channel_axis : int, default 1
+        The axis of channels: -3 takes images with or without a batch axis.
+
+    Returns
+    -------
+    output : ndarray of the shape of `input`
+        float16 computes in float32 and is returned as float16. The bits do not depend on the number of threads.
+    mean, var : ndarray of shape (C,)
+        The statistics used, always in float64 (float32 cannot hold the mean of data that lie far from zero beside their
+        spread as exactly as it holds the data); the variance is the biased one, divided by the number of values.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit; in training, if a channel has one value only; otherwise, without running statistics.
+    TypeError
+        If an array is not float16, float32 or float64, or an option is not of its type.
+    MemoryError
+        If the result cannot be had.
+
+    References
+    ----------
+    .. [1] S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+       Shift", ICML 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv as fc
+    >>> x = np.array([[3.0, 1.0], [5.0, 1.0]])
+    >>> fc.batch_norm(x, training=True, eps=0.25, bias=np.array([0.0, 7.0]))
+    (array([[-0.89442719,  7.        ],
+           [ 0.89442719,  7.        ]]), array([4., 1.]), array([1., 0.]))
+    >>> fc.batch_norm(x, np.array([4.0, 0.0]), np.array([1.0, 0.25]), eps=0.0)[0]
+    array([[-1.,  2.],
+           [ 1.,  2.]])
+    """
+    op = "batch_norm"
+    kind, (x, w, b) = _check.data(op, ("weight", "bias"), input=input, weight=weight, bias=bias)
+    batch, channels, pixels = _check.planes(op, x, channel_axis)
+    _check.per_channel(op, (channels,), weight=w, bias=b)
+    running = {"running_mean": running_mean, "running_var": running_var}
+    training = _check.flag(op, "training", training)
+    _check.real(op, "eps", eps, 0)
+    mean, var = _check.statistics(op, (channels,), optional=training, **running)
+    if training and batch * pixels == 1:
+        raise ValueError(
+            f"{op}: training needs more than one value in each channel, received input of shape {x.shape}; "
+            f"use the running statistics (training=False, or the layer's eval())"
+        )
+    from fastconv import reference
+
+    y, mean, var = reference.batch_norm(x, mean, var, w, b, training, eps=eps, channel_axis=channel_axis)
+    return y.astype(kind, copy=False), mean, var
+
+
+def batch_norm_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
+    weight: ArrayLike | None = None,
+    training: bool = False,
+    *,
+    eps: float = 1e-5,
+    channel_axis: int = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> Three:
+    """Gradients of :func:`batch_norm` with respect to input, weight and bias.
+
+    In training the statistics depend on the input, and the gradient of the input takes that into account.
+
+    Parameters
+    ----------
+    grad_output : array_like of shape (N, C, ...)
+        Gradient of a scalar with respect to the result.
+    input : array_like of shape (N, C, ...)
+        What the forward call was given.
+    mean, var : array_like of shape (C,)
+        The statistics that the forward call returned. They play no part in the dtype of the gradients.
+    weight : array_like of shape (C,), optional
+        What the forward call was given.
+    training, eps, channel_axis
+        As for :func:`batch_norm`.
+    needs : tuple of three bools, default (True, True, True)
+        Which gradients to compute: of input, weight, bias.
+
+    Returns
+    -------
+    tuple of (grad_input, grad_weight, grad_bias)
+        ndarrays of the shape of `input` and of shape (C,) twice; None where not needed.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    TypeError
+        If an array is not float16, float32 or float64, or an option is not of its type.
+    MemoryError
+        If the result cannot be had.
+
+    References
+    ----------
+    .. [1] S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv as fc
+    >>> x = np.array([[3.0], [5.0], [4.0]])
+    >>> y, mean, var = fc.batch_norm(x, training=True)
+    >>> gx, gw, gb = fc.batch_norm_backward(np.array([[1.0], [0.0], [0.0]]), x, mean, var, training=True)
+    >>> gx.round(3).ravel(), gw.round(3), gb  # whatever shifts or stretches the batch has no effect
+    (array([ 0.204,  0.204, -0.408]), array([-1.225]), array([1.]))
+    """
+    op = "batch_norm_backward"
+    kind, (gy, x, w) = _check.data(op, ("weight",), grad_output=grad_output, input=input, weight=weight)
+    wanted = _check.needs(op, needs)
+    _, channels, _ = _check.planes(op, x, channel_axis)
+    _check.grad(op, gy, x.shape)
+    _check.per_channel(op, (channels,), weight=w)
+    training = _check.flag(op, "training", training)
+    _check.real(op, "eps", eps, 0)
+    mean, var = _check.statistics(op, (channels,), mean=mean, var=var)
+    from fastconv import reference
+
+    found = reference.batch_norm_backward(
+        gy, x, mean, var, w, training, eps=eps, channel_axis=channel_axis, needs=wanted
+    )
+    return cast(found, kind)
+
+
+def instance_norm(
+    input: ArrayLike,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    use_input_stats: bool = True,
+    *,
+    eps: float = 1e-5,
+    channel_axis: int = 1,
+) -> tuple[Array, Array, Array]:
+    """Normalise each channel of each sample by itself, ``y = (x - mean) / sqrt(var + eps) * weight + bias``.
+
+    Without `use_input_stats` it is :func:`batch_norm` by the running statistics. As there, nothing is changed, the
+    statistics are returned, torch's `momentum` is missing and `eps` is given by keyword.
+
+    Axes: N batch, C channels, and at least one other.
+
+    Parameters
+    ----------
+    input : array_like of shape (N, C, ...)
+        float16, float32 or float64, with an axis or more behind the channels.
+    running_mean, running_var : array_like of shape (C,), optional
+        The statistics to use without `use_input_stats`. They play no part in the result's dtype.
+    weight, bias : array_like of shape (C,), optional
+        Factor and summand of each channel; by default 1 and 0.
+    use_input_stats : bool, default True
+        Whether mean and variance are those of the input.
+    eps : float, default 1e-5
+        Added to the variance.
+    channel_axis : int, default 1
+        The axis of channels: -3 takes images with or without a batch axis.
+
+    Returns
+    -------
+    output : ndarray of the shape of `input`
+        float16 computes in float32 and is returned as float16. The bits do not depend on the number of threads.
+    mean, var : ndarray of shape (N, C)
+        The statistics used, in float64; the variance is divided by the number of values. Axes before the channels are
+        counted as one. Running statistics are returned as they are, of shape (C,).
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or a plane has one value only.
+    TypeError
+        If an array is not float16, float32 or float64, or an option is not of its type.
+    MemoryError
+        If the result cannot be had.
+
+    References
+    ----------
+    .. [1] D. Ulyanov, A. Vedaldi, V. Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization",
+       2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv as fc
+    >>> fc.instance_norm(np.array([[[3.0, 5.0], [0.0, 4.0]]]), eps=0.0)
+    (array([[[-1.,  1.],
+            [-1.,  1.]]]), array([[4., 2.]]), array([[1., 4.]]))
+    """
+    op = "instance_norm"
+    kind, (x, w, b) = _check.data(op, ("weight", "bias"), input=input, weight=weight, bias=bias)
+    _, channels, pixels = _check.planes(op, x, channel_axis)
+    _check.per_channel(op, (channels,), weight=w, bias=b)
+    own = _check.flag(op, "use_input_stats", use_input_stats)
+    _check.real(op, "eps", eps, 0)
+    running = {"running_mean": running_mean, "running_var": running_var}
+    mean, var = _check.statistics(op, (channels,), optional=own, **running)
+    if own and pixels == 1:
+        raise ValueError(f"{op}: a channel of a sample needs more than one value, received input of shape {x.shape}")
+    from fastconv import reference
+
+    y, mean, var = reference.instance_norm(x, mean, var, w, b, own, eps=eps, channel_axis=channel_axis)
+    return y.astype(kind, copy=False), mean, var
+
+
+def instance_norm_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    use_input_stats: bool = True,
+    *,
+    eps: float = 1e-5,
+    channel_axis: int = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> Three:
+    """Gradients of :func:`instance_norm` with respect to input, weight and bias.
+
+    The input's statistics are taken again, since that costs less than to read them together with the input.
+
+    Parameters
+    ----------
+    grad_output : array_like of shape (N, C, ...)
+        Gradient of a scalar with respect to the result.
+    input : array_like of shape (N, C, ...)
+        What the forward call was given.
+    running_mean, running_var, weight, use_input_stats, eps, channel_axis
+        As for :func:`instance_norm`.
+    needs : tuple of three bools, default (True, True, True)
+        Which gradients to compute: of input, weight, bias.
+
+    Returns
+    -------
+    tuple of (grad_input, grad_weight, grad_bias)
+        ndarrays of the shape of `input` and of shape (C,) twice; None where not needed.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    TypeError
+        If an array is not float16, float32 or float64, or an option is not of its type.
+    MemoryError
+        If the result cannot be had.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv as fc
+    >>> g, x = np.array([[[1.0, 2.0]]]), np.array([[[3.0, 5.0]]])
+    >>> fc.instance_norm_backward(g, x, eps=0.0)  # two values become -1 and 1, whatever they are
+    (array([[[0., 0.]]]), array([1.]), array([3.]))
+    """
+    op = "instance_norm_backward"
+    kind, (gy, x, w) = _check.data(op, ("weight",), grad_output=grad_output, input=input, weight=weight)
+    wanted = _check.needs(op, needs)
+    _, channels, _ = _check.planes(op, x, channel_axis)
+    _check.grad(op, gy, x.shape)
+    _check.per_channel(op, (channels,), weight=w)
+    own = _check.flag(op, "use_input_stats", use_input_stats)
+    _check.real(op, "eps", eps, 0)
+    running = {"running_mean": running_mean, "running_var": running_var}
+    mean, var = _check.statistics(op, (channels,), optional=own, **running)
+    from fastconv import reference
+
+    found = reference.instance_norm_backward(gy, x, mean, var, w, own, eps=eps, channel_axis=channel_axis, needs=wanted)
+    return cast(found, kind)

@@ -1,0 +1,130 @@
+"""Normalisation across neighbouring channels, beside its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from fastconv import _check
+from fastconv._check import Array
+
+__all__ = ["local_response_norm", "local_response_norm_backward"]
+
+
+def local_response_norm(
+    input: ArrayLike, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, channel_axis: int = 1
+) -> Array:
+    """Divide each value by a power of the squares around it in neighbouring channels.
+
+    ``y[c] = x[c] / (k + alpha / size * sum of x[i]**2 for c - size//2 <= i <= c + (size-1)//2)**beta``, with zeros for
+    channels that are not there.
+
+    Axes: N batch, C channels, and any others.
+
+    Parameters
+    ----------
+    input : array_like of shape (N, C, ...)
+        float16, float32 or float64, with two axes or more.
+    size : int
+        Number of neighbouring channels, that of the value itself included.
+    alpha, beta, k : float
+        By default 1e-4, 0.75 and 1. (AlexNet's are 1e-4, 0.75 and 2, with a size of 5 and the sum not divided by it:
+        alpha is 5e-4 here.)
+    channel_axis : int, default 1
+        The axis of channels: -3 takes images with or without a batch axis.
+
+    Returns
+    -------
+    ndarray of the shape of `input`
+        float16 computes in float32 and is returned as float16. The bits do not depend on the number of threads.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or an option is not finite.
+    TypeError
+        If `input` is not float16, float32 or float64, or an option is not of its type.
+    MemoryError
+        If the result cannot be had.
+
+    References
+    ----------
+    .. [1] A. Krizhevsky, I. Sutskever, G. E. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
+       NIPS 2012, section 3.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv as fc
+    >>> fc.local_response_norm(np.array([[[1.0], [2.0], [4.0]]]), 2, alpha=2.0, beta=1.0, k=0.0).ravel()
+    array([1. , 0.4, 0.2])
+    """
+    op = "local_response_norm"
+    kind, (x,) = _check.data(op, input=input)
+    _check.planes(op, x, channel_axis)
+    options = _options(op, size, alpha, beta, k)
+    from fastconv import reference
+
+    return reference.local_response_norm(x, *options, channel_axis=channel_axis).astype(kind, copy=False)
+
+
+def local_response_norm_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+    *,
+    channel_axis: int = 1,
+) -> Array:
+    """Gradient of :func:`local_response_norm` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like of shape (N, C, ...)
+        Gradient of a scalar with respect to the result.
+    input : array_like of shape (N, C, ...)
+        What the forward call was given; the powers are computed again.
+    size, alpha, beta, k, channel_axis
+        As for :func:`local_response_norm`.
+
+    Returns
+    -------
+    ndarray of the shape of `input`
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or an option is not finite.
+    TypeError
+        If an array is not float16, float32 or float64, or an option is not of its type.
+    MemoryError
+        If the result cannot be had.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastconv as fc
+    >>> x = np.array([[[1.0], [2.0]]])
+    >>> fc.local_response_norm_backward(np.ones((1, 2, 1)), x, 1, alpha=1.0, beta=1.0).ravel()  # of x / (1 + x**2)
+    array([ 0.  , -0.12])
+    """
+    op = "local_response_norm_backward"
+    kind, (gy, x) = _check.data(op, grad_output=grad_output, input=input)
+    _check.planes(op, x, channel_axis)
+    _check.grad(op, gy, x.shape)
+    options = _options(op, size, alpha, beta, k)
+    from fastconv import reference
+
+    return reference.local_response_norm_backward(gy, x, *options, channel_axis=channel_axis).astype(kind, copy=False)
+
+
+def _options(op: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple[int, float, float, float]:
+    return (
+        _check.integer(op, "size", size, 1),
+        _check.real(op, "alpha", alpha),
+        _check.real(op, "beta", beta),
+        _check.real(op, "k", k),
+    )
