@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The driver: runs the stages of a plan over OpenMP threads, owns their memory, turns failures into exceptions.
 
-It knows nothing of convolution, of dtypes or of vectors. A stage's tasks lie in a queue; every thread of a parallel region
-takes from it until it is empty or the slice of time is over. Between slices the calling thread, outside the region, takes
+It knows nothing of convolution, of dtypes or of vectors. Tasks lie in a queue, stage after stage; every thread of a parallel
+region takes from it until it is empty or the slice of time is over. Between slices the calling thread, outside the region, takes
 the GIL and looks for signals. Scratch and workspace are checked out per call, so any number of Python threads, and a
 signal handler, may be inside at once; the pool itself is touched only with the GIL held.
 """
@@ -73,9 +73,9 @@ cdef extern from "fastconv.h":
     const char *fc_flags()
 
 cdef extern from "driver.h":
-    ctypedef struct fc_queue:
-        int64_t next, end, grain
+    ctypedef struct fc_work:
         double deadline
+        int stopped
     double fc_now() noexcept nogil
     void *fc_allocate(size_t) noexcept nogil
     void fc_free(void *) noexcept nogil
@@ -87,7 +87,9 @@ cdef extern from "driver.h":
     int *fc_own() noexcept nogil
     int fc_setting(int) noexcept nogil
     void fc_run_all(const fc_plan *, fc_call *, char *) noexcept nogil
-    void fc_drain(fc_queue *, const fc_plan *, fc_call *, Py_ssize_t, char *) noexcept nogil
+    void fc_begin(fc_work *, const fc_plan *, fc_mode, int64_t) noexcept nogil
+    int64_t fc_stage(const fc_work *) noexcept nogil
+    void fc_drain(fc_work *, const fc_plan *, fc_call *, char *) noexcept nogil
 
 # ------------------------------------------------------------------------------------------------ memory
 
@@ -398,32 +400,23 @@ cdef class Plan:
 
     cdef int stages(self, fc_call *call, int threads, int team, char *scratch, size_t step) except -1:
         # The team is the same in every region, or libgomp would end the threads that a smaller one leaves over and make
-        # them anew; those that a stage has no portion for return at once.
-        cdef Py_ssize_t s, grain = 1
-        cdef fc_queue queue
-        cdef double last = fc_now()
-        cdef int n, i, error = 0
+        # them anew; those that no stage has a portion for return at once.
+        cdef fc_work work
         cdef fc_plan *plan = &self.plan
         with nogil:
-            for s in range(plan.stages):
-                queue.next = 0
-                queue.end = plan.algorithm.tasks(plan, call.mode, s, &grain)
-                queue.grain = grain
-                n = <int> min(<int64_t> threads, (queue.end + grain - 1) // grain)
-                for i in range(n):
-                    memset(scratch + <size_t> i * step, 0, FC_SCRATCH_HEAD)
-                while queue.next < queue.end:
-                    queue.deadline = last + SLICE
-                    if n > 1:
-                        with parallel(num_threads=team):
-                            if threadid() < n:
-                                fc_drain(&queue, plan, call, s, scratch + <size_t> threadid() * step)
-                    else:
-                        fc_drain(&queue, plan, call, s, scratch)
-                    if fc_now() > queue.deadline:
-                        with gil:
-                            PyErr_CheckSignals()
-                        last = fc_now()
+            fc_begin(&work, plan, call.mode, 0)
+            while fc_stage(&work) < plan.stages:
+                work.stopped = 0
+                work.deadline = fc_now() + SLICE
+                if threads > 1:
+                    with parallel(num_threads=team):
+                        if threadid() < threads:
+                            fc_drain(&work, plan, call, scratch + <size_t> threadid() * step)
+                else:
+                    fc_drain(&work, plan, call, scratch)
+                if work.stopped:
+                    with gil:
+                        PyErr_CheckSignals()
         return 0
 
 # ------------------------------------------------------------------------------------------------ the machine

@@ -23,6 +23,7 @@ static inline void fc_free(void *p) { _aligned_free(p); }
 static inline int fc_threads_possible(int n) { return n; }
 #else
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <time.h>
 static inline double fc_now(void)
@@ -102,29 +103,78 @@ static inline void fc_run_all(const fc_plan *plan, fc_call *call, char *scratch)
     }
 }
 
-/* Tasks of a stage, given out `grain` at a time until they or the time are used up. */
+/* Where the threads of a call stand. Stage and number of the next task are one word, so that a thread that comes late cannot
+ * take a task of another stage than it thinks. */
+enum { FC_STAGE_SHIFT = 40 };
 typedef struct {
-    int64_t next, end, grain;
-    double deadline;
-} fc_queue;
+    uint64_t next;   /* stage << FC_STAGE_SHIFT | task */
+    int64_t done;    /* tasks of the stage that are over: whoever completes them begins the next stage */
+    double deadline; /* threads take nothing afterwards */
+    int stopped;     /* a thread has seen it pass */
+} fc_work;
 
-static inline int64_t fc_take(fc_queue *q)
+static inline int64_t fc_stage(const fc_work *w)
 {
-    if (fc_now() > q->deadline)
-        return q->end;
-    int64_t t = __atomic_fetch_add(&q->next, q->grain, __ATOMIC_RELAXED);
-    return t < q->end ? t : q->end;
+    return (int64_t)(__atomic_load_n(&w->next, __ATOMIC_ACQUIRE) >> FC_STAGE_SHIFT);
 }
 
-/* Runs tasks until the queue gives none. Called by every thread of a region with its own scratch. */
-static inline void fc_drain(fc_queue *q, const fc_plan *plan, fc_call *call, ptrdiff_t stage, char *scratch)
+/* Begins the first stage from `stage` on that has tasks. */
+static inline void fc_begin(fc_work *w, const fc_plan *plan, fc_mode mode, int64_t stage)
 {
-    for (;;) {
-        int64_t t = fc_take(q), stop = t + q->grain < q->end ? t + q->grain : q->end;
-        if (t >= q->end)
+    ptrdiff_t grain;
+    while (stage < plan->stages && plan->algorithm->tasks(plan, mode, (ptrdiff_t)stage, &grain) == 0)
+        stage++;
+    w->done = 0;
+    __atomic_store_n(&w->next, (uint64_t)stage << FC_STAGE_SHIFT, __ATOMIC_RELEASE);
+}
+
+static inline void fc_pause(int round)
+{
+    if (round % 256 == 255) { /* whoever computes the last tasks may need this core */
+#ifdef _WIN32
+        SwitchToThread();
+#else
+        sched_yield();
+#endif
+    }
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Takes and runs tasks, `grain` at a time, through all stages, until none is left or the time is over. Called by every thread of
+ * a region with its own scratch. Between stages a thread waits for tasks, not for threads: one that the system does not run
+ * holds nobody up unless it is in the middle of a task. */
+static inline void fc_drain(fc_work *w, const fc_plan *plan, fc_call *call, char *scratch)
+{
+    int64_t stage = -1;
+    ptrdiff_t tasks = 0, grain = 1;
+    for (int round = 0; !__atomic_load_n(&w->stopped, __ATOMIC_RELAXED);) {
+        uint64_t next = __atomic_load_n(&w->next, __ATOMIC_ACQUIRE);
+        int64_t now = (int64_t)(next >> FC_STAGE_SHIFT), task = (int64_t)(next & ((UINT64_C(1) << FC_STAGE_SHIFT) - 1));
+        if (now >= plan->stages)
             return;
-        for (; t < stop; t++)
+        if (now != stage) {
+            stage = now;
+            tasks = plan->algorithm->tasks(plan, call->mode, (ptrdiff_t)stage, &grain);
+            memset(scratch, 0, FC_SCRATCH_HEAD);
+        }
+        if (task >= tasks) {
+            fc_pause(round++);
+            continue;
+        }
+        if (!__atomic_compare_exchange_n(&w->next, &next, next + (uint64_t)grain, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            continue;
+        int64_t end = task + grain < tasks ? task + grain : tasks;
+        for (int64_t t = task; t < end; t++)
             plan->algorithm->run(plan, call, (ptrdiff_t)stage, (ptrdiff_t)t, scratch);
+        if (__atomic_add_fetch(&w->done, end - task, __ATOMIC_ACQ_REL) == tasks)
+            fc_begin(w, plan, call->mode, stage + 1);
+        if (fc_now() > w->deadline)
+            __atomic_store_n(&w->stopped, 1, __ATOMIC_RELAXED);
+        round = 0;
     }
 }
 
