@@ -8,8 +8,9 @@ import numpy as np
 
 from fastconv import _check
 from fastconv._check import Array
+from fastconv.functional.activation import relu_backward
 
-__all__ = ["SLOPES", "rectify", "slope_of"]
+__all__ = ["SLOPES", "rectify", "rectify_backward", "rectifying", "slope_of"]
 
 #: What results below 0 are multiplied by.
 SLOPES = {"relu": 0.0, "leaky_relu": 0.01}
@@ -18,6 +19,22 @@ SLOPES = {"relu": 0.0, "leaky_relu": 0.01}
 def slope_of(op: str, activation: Any) -> float | None:
     """Return the slope below 0 of the named activation, None for None."""
     return None if activation is None else SLOPES[_check.choice(op, "activation", activation, tuple(SLOPES))]
+
+
+def rectifying(op: str, activation: Any) -> str | None:
+    """Return the checked name of an activation."""
+    slope_of(op, activation)
+    return None if activation is None else str(activation)
+
+
+def rectify_backward(grad_output: Any, output: Array, activation: str | None) -> Any:
+    """Return the gradient before the activation, which left its mark on the signs of the output."""
+    if activation is None:
+        return grad_output
+    if activation == "relu":
+        return relu_backward(grad_output, output)
+    _, [grad, y] = _check.data(activation, grad_output=grad_output, output=output)
+    return np.where(y < 0, grad.dtype.type(SLOPES[activation]) * grad, grad)
 
 
 def rectify(y: Array, slope: float | None) -> Array:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastconv import _check as check
 from fastconv.nn.init import Generator, default_init_
-from fastconv.nn.module import Module, Parameter
+from fastconv.nn.module import Backward, Module, Parameter
 
 __all__ = ["WeightedModule"]
 
@@ -18,7 +18,30 @@ class WeightedModule(Module):
 
     weight: Parameter
     bias: Parameter | None
+    activation: str | None
+    _rectifies: ClassVar[bool] = False  # whether `_answer` and `_answer_and_way_back` say all that calls do
     _copies: tuple[Any, NDArray[Any] | None] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls) or "__call__" in vars(cls):
+            cls._rectifies = False  # a subclass that calls differently
+
+    def _answer(self, input: Any, activation: str | None) -> NDArray[Any]:
+        """Return the output that passed through `activation`."""
+        raise NotImplementedError
+
+    def _answer_and_way_back(self, input: Any, needs_input_grad: bool, activation: str | None) -> tuple[Any, Backward]:
+        """Return the same and the way back."""
+        raise NotImplementedError
+
+    def __call__(self, input: Any) -> NDArray[Any]:
+        """Compute the output alone; nothing is kept."""
+        return self._answer(input, self.activation)
+
+    def forward(self, input: ArrayLike, *, needs_input_grad: bool = True) -> tuple[NDArray[Any], Backward]:
+        """Compute the output and the way back, see `Module.forward`."""
+        return self._answer_and_way_back(input, needs_input_grad, self.activation)
 
     def _create(
         self, weight_shape: tuple[int, ...], outputs: int, bias: bool, dtype: DTypeLike, generator: Generator

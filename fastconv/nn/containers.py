@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
 import numpy as np
 
 from fastconv import _check as check
+from fastconv.nn._weighted import WeightedModule
+from fastconv.nn.activation import ReLU
 from fastconv.nn.module import Backward, Module
+from fastconv.nn.shape import Identity
 
 __all__ = ["Concat", "Parallel", "Residual", "Sequential"]
 
@@ -85,12 +88,16 @@ class Sequential(_Layers):
         """
         backwards: list[Backward] = []
         output = input
-        for layer in self:
+        for layer, activation in _steps(self):
             if needs_input_grad or backwards or layer.learns():
-                output, back = layer.forward(output, needs_input_grad=needs_input_grad or bool(backwards))
+                needs = needs_input_grad or bool(backwards)
+                if activation is None:
+                    output, back = layer.forward(output, needs_input_grad=needs)
+                else:
+                    output, back = layer._answer_and_way_back(output, needs, activation)
                 backwards.append(back)
             else:
-                output = layer(output)
+                output = layer(output) if activation is None else layer._answer(output, activation)
 
         def backward(grad_output: Any) -> Any:
             grad = grad_output
@@ -102,9 +109,12 @@ class Sequential(_Layers):
 
     def __call__(self, input: Any) -> Any:
         """Compute the output alone; nothing is kept."""
-        for layer in self:
-            input = layer(input)
+        for layer, activation in _steps(self):
+            input = layer(input) if activation is None else layer._answer(input, activation)
         return input
+
+    def _rows(self) -> list[tuple[Module, ...]]:
+        return [tuple(self)]
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
@@ -115,6 +125,20 @@ class Sequential(_Layers):
         if isinstance(index, slice):
             return Sequential(dict(named[index]))
         return named[index][1]
+
+
+def _steps(layers: Iterable[Module]) -> list[tuple[Any, str | None]]:
+    """Return layers in a row; a ReLU joins the convolution or fully connected layer before it, which computes it."""
+    steps: list[tuple[Any, str | None]] = []
+    for layer in layers:
+        if type(layer) is Identity:
+            continue
+        before = steps[-1][0] if steps and type(layer) is ReLU and steps[-1][1] is None else None
+        if isinstance(before, WeightedModule) and before._rectifies and before.activation is None:
+            steps[-1] = (before, "relu")
+        else:
+            steps.append((layer, None))
+    return steps
 
 
 class Parallel(_Layers):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastconv import _check as check
 from fastconv import functional as F
+from fastconv.functional._fused import rectify_backward, rectifying
 from fastconv.nn._weighted import WeightedModule
 from fastconv.nn.init import Generator
 from fastconv.nn.module import Backward
@@ -36,6 +37,7 @@ class _ConvNd(WeightedModule):
         bias: bool = True,
         padding_mode: str = "zeros",
         *,
+        activation: str | None = None,
         algorithm: str = "auto",
         dtype: DTypeLike = np.float32,
         generator: Generator = None,
@@ -55,6 +57,7 @@ class _ConvNd(WeightedModule):
                 )
         modes = ("zeros", "reflect", "replicate", "circular")
         self.padding_mode = check.choice(name, "padding_mode", padding_mode, modes)
+        self.activation = rectifying(name, activation)
         self.algorithm = algorithm
         self._create(self._weight_shape(), self.out_channels, bias, dtype, generator)
 
@@ -64,20 +67,24 @@ class _ConvNd(WeightedModule):
     def _frozen_weight(self) -> Any:
         return F.freeze_weight(self.weight.data)
 
-    def __call__(self, input: ArrayLike) -> NDArray[Any]:
-        """Compute the output alone; nothing is kept."""
+    def _answer(self, input: ArrayLike, activation: str | None) -> NDArray[Any]:
         padded, _, options = self._prepare(input)
+        if activation is not None:
+            options["activation"] = activation
         return self._conv(padded, *self._arrays(), **options)
 
-    def forward(self, input: ArrayLike, *, needs_input_grad: bool = True) -> tuple[NDArray[Any], Backward]:
-        """Compute the output and the way back, see `Module.forward`."""
+    def _answer_and_way_back(
+        self, input: ArrayLike, needs_input_grad: bool, activation: str | None
+    ) -> tuple[NDArray[Any], Backward]:
         weight, bias = self._arrays()
         needs = self._needs(needs_input_grad)
         padded, pads, options = self._prepare(input)
         mode = self.padding_mode
-        output = self._conv(padded, weight, bias, **options)
+        ends = {} if activation is None else {"activation": activation}
+        output = self._conv(padded, weight, bias, **options, **ends)
 
         def backward(grad_output: ArrayLike) -> Any:
+            grad_output = rectify_backward(grad_output, output, activation)
             grad_padded, *grads = self._conv_backward(grad_output, padded, weight, needs=needs, **options)
             self._add_grads(*grads)
             if grad_padded is None or pads is None:
@@ -119,6 +126,8 @@ class _ConvNd(WeightedModule):
             shown.append("bias=False")
         if self.padding_mode != "zeros":
             shown.append(f"padding_mode={self.padding_mode}")
+        if self.activation is not None:
+            shown.append(f"activation={self.activation}")
         if self.algorithm != "auto":
             shown.append(f"algorithm={self.algorithm}")
         return ", ".join(shown)
@@ -144,6 +153,7 @@ class Conv1d(_ConvNd):
     """
 
     _axes = 1
+    _rectifies = True
     _conv = staticmethod(F.conv1d)
     _conv_backward = staticmethod(F.conv1d_backward)
 
@@ -177,6 +187,9 @@ class Conv2d(_ConvNd):
         Whether to add one number per channel out.
     padding_mode : {"zeros", "reflect", "replicate", "circular"}
         What to pad with.
+    activation : {None, "relu", "leaky_relu"}, default None
+        What the output passes through while it lies in a cache. (A `ReLU` that follows in a `Sequential` is computed
+        so by itself.)
     algorithm : str, default "auto"
         As `fastconv.conv2d` takes it.
     dtype : dtype, default float32
@@ -207,6 +220,7 @@ class Conv2d(_ConvNd):
     """
 
     _axes = 2
+    _rectifies = True
     _conv = staticmethod(F.conv2d)
     _conv_backward = staticmethod(F.conv2d_backward)
 
@@ -226,6 +240,7 @@ class Conv3d(_ConvNd):
     """
 
     _axes = 3
+    _rectifies = True
     _conv = staticmethod(F.conv3d)
     _conv_backward = staticmethod(F.conv3d_backward)
 

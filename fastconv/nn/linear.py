@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastconv import _check as check
 from fastconv import functional as F
+from fastconv.functional._fused import rectify_backward, rectifying
 from fastconv.nn._weighted import WeightedModule
 from fastconv.nn.init import Generator
 from fastconv.nn.module import Backward
@@ -28,6 +29,8 @@ class Linear(WeightedModule):
         Numbers of inputs and outputs.
     bias : bool, default True
         Whether to add one.
+    activation : {None, "relu", "leaky_relu"}, default None
+        What the output passes through while it lies in a cache.
     dtype : dtype, default float32
         Of the parameters: float16, float32 or float64.
     generator : numpy.random.Generator or int, optional
@@ -53,24 +56,29 @@ class Linear(WeightedModule):
         out_features: int,
         bias: bool = True,
         *,
+        activation: str | None = None,
         dtype: DTypeLike = np.float32,
         generator: Generator = None,
     ) -> None:
         self.in_features = check.integer("Linear", "in_features", in_features, 1)
         self.out_features = check.integer("Linear", "out_features", out_features, 1)
+        self.activation = rectifying("Linear", activation)
         self._create((self.out_features, self.in_features), self.out_features, bias, dtype, generator)
 
-    def __call__(self, input: ArrayLike) -> NDArray[Any]:
-        """Compute the output alone; nothing is kept."""
-        return F.linear(input, *self._arrays())
+    _rectifies = True
 
-    def forward(self, input: ArrayLike, *, needs_input_grad: bool = True) -> tuple[NDArray[Any], Backward]:
-        """Compute the output and the way back, see `Module.forward`."""
+    def _answer(self, input: ArrayLike, activation: str | None) -> NDArray[Any]:
+        return F.linear(input, *self._arrays(), activation=activation)
+
+    def _answer_and_way_back(
+        self, input: ArrayLike, needs_input_grad: bool, activation: str | None
+    ) -> tuple[NDArray[Any], Backward]:
         weight, bias = self._arrays()
         needs = self._needs(needs_input_grad)
-        output = F.linear(input, weight, bias)
+        output = F.linear(input, weight, bias, activation=activation)
 
         def backward(grad_output: ArrayLike) -> Any:
+            grad_output = rectify_backward(grad_output, output, activation)
             grad_input, grad_weight, grad_bias = F.linear_backward(grad_output, input, weight, needs=needs)
             self._add_grads(grad_weight, grad_bias)
             return grad_input
@@ -79,4 +87,5 @@ class Linear(WeightedModule):
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        shown = f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        return shown if self.activation is None else f"{shown}, activation={self.activation}"
