@@ -49,8 +49,10 @@ if TYPE_CHECKING:
     from fastconv import analysis as analysis
     from fastconv import data as data
     from fastconv import reference as reference
+    from fastconv import train as train
     from fastconv._files import load as load
     from fastconv._files import save as save
+    from fastconv._summary import summary as summary
 else:
     # Imported when they are asked for: many programs need none of them, and they take milliseconds.
     _LATER = {
@@ -59,6 +61,8 @@ else:
         "load": "fastconv._files",
         "reference": "fastconv.reference",
         "save": "fastconv._files",
+        "summary": "fastconv._summary",
+        "train": "fastconv.train",
     }
 
     def __getattr__(name: str) -> object:

@@ -49,7 +49,7 @@ class WeightedModule(Module):
         """Make weight and bias and give them their first values."""
         name = type(self).__name__
         real = check.float_dtype(name, dtype)
-        self.weight = Parameter(check.result(name, weight_shape, real))
+        self.weight = Parameter.holding(check.result(name, weight_shape, real))
         self.bias = Parameter(check.result(name, (outputs,), real)) if check.flag(name, "bias", bias) else None
         default_init_(name, self.weight, self.bias, generator)
 

@@ -67,6 +67,13 @@ class Parameter:
         self.grad: NDArray[Any] | None = None
         self.requires_grad = requires_grad
 
+    @classmethod
+    def holding(cls, data: NDArray[Any]) -> Parameter:
+        """Make a parameter of a new floating array in C order, without a copy: large weights are not filled twice."""
+        parameter = cls.__new__(cls)
+        parameter.data, parameter.grad, parameter.requires_grad = data, None, True
+        return parameter
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of `data`."""

@@ -1,0 +1,439 @@
+"""The loop: batches, epochs, validation, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastconv import _check as check
+from fastconv import nn, optim
+from fastconv._extras import require
+from fastconv._files import load, save
+from fastconv.data import DataLoader
+from fastconv.train import _checkpoint as checkpoint
+from fastconv.train._history import Epoch, History
+from fastconv.train._interrupt import Interrupt
+from fastconv.train._memory import step_memory
+from fastconv.train._progress import Progress
+
+__all__ = ["Evaluation", "evaluate", "fit"]
+
+Array: TypeAlias = NDArray[Any]
+Samples: TypeAlias = DataLoader | tuple[ArrayLike, ArrayLike]
+#: Takes outputs and targets; returns the loss and the gradient of the outputs.
+Loss: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]
+
+LAST, BEST = "last.npz", "best.npz"
+
+
+def fit(
+    model: nn.Module,
+    data: Samples,
+    *,
+    epochs: int,
+    optimizer: optim.Optimizer | None = None,
+    loss: Loss | None = None,
+    validation: Samples | None = None,
+    schedule: optim.lr_scheduler.LRScheduler | None = None,
+    schedule_each: str = "epoch",
+    folder: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    monitor: str = "accuracy",
+    patience: int | None = None,
+    restore_best: bool = False,
+    curves: str | os.PathLike[str] | None = None,
+    memory_limit: int | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a model in place.
+
+    Each step takes a batch through the model, the loss and back, and lets the optimizer step. `step_memory` tells how
+    much memory that takes at most. Layers that are frozen stay as they are.
+
+    The first Ctrl-C waits for the step under way, writes the checkpoint and raises KeyboardInterrupt; a second one
+    raises at once. Run the same program with ``resume=True`` to go on: weights, optimizer, schedule, order of samples,
+    augmentation and dropout continue as if nothing had happened, to the last bit.
+
+    Parameters
+    ----------
+    model : Module
+        Left in evaluation mode, ready to use.
+    data : DataLoader, or (inputs, targets)
+        A pair becomes a loader of shuffled batches of 32.
+    epochs : int
+        How often to go through the data, those of a resumed run included.
+    optimizer : Optimizer, optional
+        By default ``optim.Adam(model.parameters())``.
+    loss : callable, optional
+        ``loss(outputs, targets)`` gives the mean loss and the gradient of the outputs; ``nn.CrossEntropyLoss()`` by
+        default.
+    validation : DataLoader, or (inputs, targets), optional
+        What to measure after each epoch.
+    schedule : LRScheduler, optional
+        Changes the learning rate.
+    schedule_each : {"epoch", "step"}
+        How often it steps.
+    folder : path, optional
+        Where to write ``last.npz`` (all that resuming needs) and ``best.npz`` (weights, for `fastconv.load`), after
+        each epoch and on Ctrl-C. Files appear whole or not at all. Earlier ones are replaced.
+    resume : bool, default False
+        Go on from ``last.npz``, if it is there.
+    monitor : {"accuracy", "loss"}
+        What makes an epoch the best: of the validation where there is one, else of the training.
+    patience : int, optional
+        Stop when so many epochs in a row brought nothing better.
+    restore_best : bool, default False
+        Leave the model with the weights of the best epoch instead of the last.
+    curves : path, optional
+        Where to save the learning curves as a picture (needs the extra "train").
+    memory_limit : int, optional
+        Bytes that `step_memory` may reach.
+    progress : bool, default True
+        Show a bar (with tqdm, on a terminal) and a line for each epoch, on stderr.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    TypeError, ValueError
+        When an argument does not fit, or a checkpoint is not of this model, optimizer and data.
+    MemoryError
+        When a step may take more than `memory_limit`.
+    FloatingPointError
+        When the loss is no longer finite; checkpoints stay those of the epoch before.
+    KeyboardInterrupt
+        After Ctrl-C; checkpoints are written.
+    MissingExtraError
+        When `curves` is given and matplotlib is not installed.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(0)
+    >>> x = generator.standard_normal((64, 2)).astype(np.float32)
+    >>> model = nn.Sequential(nn.Linear(2, 8, generator=0), nn.ReLU(), nn.Linear(8, 2, generator=1))
+    >>> optimizer = optim.Adam(model.parameters(), lr=0.05)
+    >>> history = fit(model, (x, (x[:, 0] > x[:, 1]).astype(int)), epochs=20, optimizer=optimizer, progress=False)
+    >>> len(history), history[-1].loss < history[0].loss
+    (20, True)
+    """
+    check.integer("fit", "epochs", epochs, 0)
+    check.choice("fit", "schedule_each", schedule_each, ("epoch", "step"))
+    check.choice("fit", "monitor", monitor, ("accuracy", "loss"))
+    if patience is not None:
+        check.integer("fit", "patience", patience, 1)
+    if resume and folder is None:
+        raise ValueError("fit: resume=True needs the folder to go on from, received folder=None")
+    if curves is not None:
+        require("matplotlib", "learning curves", "train")
+    run = _Run(
+        model,
+        _loader(data, shuffle=True),
+        None if validation is None else _loader(validation, shuffle=False),
+        optim.Adam(model.parameters()) if optimizer is None else optimizer,
+        nn.CrossEntropyLoss() if loss is None else loss,
+        schedule,
+        schedule_each == "step",
+        None if folder is None else Path(folder),
+        restore_best,
+        Progress(progress, epochs),
+        History(monitor=monitor),
+    )
+    if memory_limit is not None:
+        needed = step_memory(model, run.data.inputs.shape[1:], run.data.batch_size, run.optimizer).total
+        if needed > memory_limit:
+            raise MemoryError(
+                f"fit: a step takes up to {needed:,} bytes, received memory_limit={memory_limit:,}; "
+                f"a smaller batch_size than {run.data.batch_size} takes less"
+            )
+    if run.folder is not None:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if resume and (run.folder / LAST).exists():
+            run.restore(checkpoint.read(run.folder / LAST))
+    try:
+        with Interrupt() as run.interrupt:
+            while len(run.history) < epochs and not run.out_of_patience(patience):
+                run.epoch()
+    finally:
+        run.progress.close()
+        _set_mode(model, training=False)
+        if curves is not None and len(run.history):
+            run.history.plot(curves)
+    run.take_best()
+    return run.history
+
+
+@dataclass
+class _Part:
+    """What an epoch under way has brought so far."""
+
+    loss: float = 0.0  # summed over samples
+    correct: int | None = 0
+    answers: int = 0  # as many as targets
+    samples: int = 0
+    seconds: float = 0.0
+    trained: bool = False  # whether all its steps are done, and only validation is not
+
+
+@dataclass
+class _Run:
+    """A training: all that its parts share. `state` and `restore` are the whole of it."""
+
+    model: nn.Module
+    data: DataLoader
+    validation: DataLoader | None
+    optimizer: optim.Optimizer
+    loss: Loss
+    schedule: optim.lr_scheduler.LRScheduler | None
+    schedule_steps: bool
+    folder: Path | None
+    keep_best: bool
+    progress: Progress
+    history: History
+    interrupt: Interrupt = field(default_factory=Interrupt)
+    part: _Part = field(default_factory=_Part)
+    best: dict[str, Array] | None = None
+
+    def epoch(self) -> None:
+        """Train and validate once, and write the checkpoints."""
+        if not self.part.trained:
+            self._train()
+        part, validated = self.part, None
+        if self.validation is not None:
+            validated = _measure(self.model, self.validation, self.loss, self._stop_if_wanted)
+        epoch = Epoch(
+            len(self.history) + 1,
+            part.loss / part.samples,
+            None if part.correct is None else part.correct / part.answers,
+            None if validated is None else validated.loss,
+            None if validated is None else validated.accuracy,
+            float(self.optimizer.param_groups[0]["lr"]),
+            part.seconds,
+        )
+        self.history.epochs.append(epoch)
+        if self.schedule is not None and not self.schedule_steps:
+            self.schedule.step()
+        self.part = _Part()
+        best = self.history.best is epoch
+        if best and self.keep_best:
+            self.best = self.model.state_dict()
+        self._write(best=best)
+        self.progress.end(epoch, best=best)
+        self._stop_if_wanted()
+
+    def _train(self) -> None:
+        _set_mode(self.model, training=True)
+        self.progress.begin(len(self.history) + 1, len(self.data), self.part.samples // self.data.batch_size)
+        start = time.perf_counter() - self.part.seconds
+        for inputs, targets in self.data:
+            self._step(inputs, targets)
+            self.part.seconds = time.perf_counter() - start
+            self._stop_if_wanted()
+        self.part.trained = True
+
+    def _step(self, inputs: Array, targets: Array) -> None:
+        self.optimizer.zero_grad()
+        outputs, backward = self.model.forward(inputs, needs_input_grad=False)
+        value, grad = self.loss(outputs, targets)
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"fit: the loss must stay finite, received {float(value)} in epoch {len(self.history) + 1}; "
+                "a lower learning rate may help"
+            )
+        backward(grad)
+        self.optimizer.step()
+        if self.schedule is not None and self.schedule_steps:
+            self.schedule.step()
+        part, predicted = self.part, _predictions(outputs, targets)
+        part.loss += float(value) * len(inputs)
+        part.samples += len(inputs)
+        if predicted is None or part.correct is None:
+            part.correct = None
+        else:
+            part.correct += int(np.count_nonzero(predicted == targets))
+            part.answers += targets.size
+        self.progress.step(float(value))
+
+    def out_of_patience(self, patience: int | None) -> bool:
+        """Whether the last epochs brought nothing better."""
+        return bool(patience and len(self.history) and len(self.history) - self.history.best.number >= patience)
+
+    def take_best(self) -> None:
+        """Give the model its best weights, where that was asked for."""
+        if self.keep_best and self.best is not None:
+            _load(self.model, self.best)
+
+    # -- checkpoints --
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the rest of the training depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "generators": checkpoint.generators(self.model),
+            "optimizer": [type(self.optimizer).__name__, self.optimizer.state_dict()],
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "data": [len(self.data.inputs), self.data.batch_size, self.data.state_dict()],
+            "history": self.history.rows(),
+            "part": asdict(self.part),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to where `state` was taken."""
+        kind, optimizer = state["optimizer"]
+        samples, batch_size, data = state["data"]
+        for name, saved, own in (
+            ("optimizer", kind, type(self.optimizer).__name__),
+            ("number of samples", samples, len(self.data.inputs)),
+            ("batch_size", batch_size, self.data.batch_size),
+            ("schedule", state["schedule"] is not None, self.schedule is not None),
+        ):
+            if saved != own:
+                raise ValueError(f"fit: a resumed run must have the same {name}, {saved}, received {own}")
+        _load(self.model, state["model"])
+        checkpoint.restore_generators(self.model, state["generators"])
+        self.optimizer.load_state_dict(optimizer)
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        self.data.load_state_dict(data)
+        self.history.epochs = [Epoch(**row) for row in state["history"]]
+        self.part = _Part(**state["part"])
+        if self.keep_best and self.folder is not None and len(self.history):
+            self.best = load(self.folder / BEST)
+        self.progress.say(f"resumed after {len(self.history)} epochs and {self.part.samples} samples")
+
+    def _write(self, *, best: bool) -> None:
+        if self.folder is not None:
+            if best:  # before the other: a run that ends here repeats the epoch, and finds it the best again
+                save(self.model, self.folder / BEST)
+            checkpoint.write(self.folder / LAST, self.state())
+
+    def _stop_if_wanted(self) -> None:
+        if self.interrupt.wanted:
+            self._stop()
+
+    def _stop(self) -> NoReturn:
+        self.progress.close()
+        self._write(best=False)
+        where = "nothing was saved, for fit had no folder" if self.folder is None else f"saved in {self.folder / LAST}"
+        raise KeyboardInterrupt(
+            f"training stopped after {len(self.history)} epochs and {self.part.samples} samples; {where}"
+        )
+
+
+# ---------------------------------------------------------------------------------------------------- evaluation
+
+
+class Evaluation(NamedTuple):
+    """How well a model does on some data: mean loss, share of right classes, and each prediction.
+
+    Where targets are no classes, `accuracy` and `predictions` are None.
+    """
+
+    loss: float
+    accuracy: float | None
+    predictions: Array | None
+    targets: Array
+
+    def __str__(self) -> str:
+        return f"loss {self.loss:.4f}" + ("" if self.accuracy is None else f", accuracy {100 * self.accuracy:.2f} %")
+
+
+def evaluate(model: nn.Module, data: Samples, loss: Loss | None = None) -> Evaluation:
+    """Measure a model, in evaluation mode; afterwards it is as before.
+
+    Parameters
+    ----------
+    model : Module
+    data : DataLoader, or (inputs, targets)
+        A pair is taken in batches of 32.
+    loss : callable, optional
+        ``loss(outputs, targets)`` gives the mean loss and its gradient; ``nn.CrossEntropyLoss()`` by default.
+
+    Returns
+    -------
+    Evaluation
+
+    Examples
+    --------
+    >>> model = nn.Linear(2, 2, bias=False)
+    >>> model.weight.data[...] = np.eye(2)
+    >>> evaluation = evaluate(model, ([[2.0, 0.0], [0.0, 3.0], [0.5, 1.0]], [0, 1, 0]))
+    >>> round(evaluation.accuracy, 3), evaluation.predictions
+    (0.667, array([0, 1, 1]))
+    """
+    return _measure(model, _loader(data, shuffle=False), nn.CrossEntropyLoss() if loss is None else loss, lambda: None)
+
+
+def _measure(model: nn.Module, data: DataLoader, loss: Loss, tick: Callable[[], None]) -> Evaluation:
+    """Measure; `tick` is called after each batch."""
+    total, samples = 0.0, 0
+    predictions: list[Array | None] = []
+    right: list[Array] = []
+    with _evaluating(model):
+        for inputs, targets in data:
+            outputs = model(inputs)
+            total += float(loss(outputs, targets)[0]) * len(inputs)
+            samples += len(inputs)
+            predictions.append(_predictions(outputs, targets))
+            right.append(targets)
+            tick()
+    found = [one for one in predictions if one is not None]
+    expected = np.concatenate(right)
+    if len(found) < len(predictions):
+        return Evaluation(total / samples, None, None, expected)
+    predicted = np.concatenate(found)
+    return Evaluation(total / samples, float(np.mean(predicted == expected)), predicted, expected)
+
+
+def _predictions(outputs: Any, targets: Array) -> Array | None:
+    """Return the classes of the highest scores, or None where targets are no class numbers."""
+    scores = np.asarray(outputs)
+    if targets.dtype.kind not in "iu" or scores.ndim != targets.ndim + 1:
+        return None
+    return np.asarray(scores.argmax(axis=1))
+
+
+# ---------------------------------------------------------------------------------------------------- plumbing
+
+
+def _loader(data: Samples, *, shuffle: bool) -> DataLoader:
+    if isinstance(data, DataLoader):
+        return data
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError(f"fit: data must be a DataLoader or a pair (inputs, targets), received {type(data).__name__}")
+    return DataLoader(*data, shuffle=shuffle)
+
+
+def _set_mode(model: nn.Module, *, training: bool) -> None:
+    """Switch the mode but, other than ``train()``, leave frozen layers frozen, and as they are in evaluation."""
+    for module in model.modules():
+        module.training = training and not module.frozen
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    _set_mode(model, training=False)
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _load(model: nn.Module, state: dict[str, Array]) -> None:
+    """Load weights; what was frozen is so again."""
+    frozen = [module for module in model.modules() if module.frozen]
+    model.load_state_dict(state)
+    for module in frozen:
+        module.freeze()
