@@ -42,6 +42,9 @@ class _Block(nn.Module):
         """Return the layers of F."""
         raise NotImplementedError
 
+    def _rows(self) -> list[tuple[nn.Module, ...]]:
+        return [self._body()]  # for `fuse`, which looks for normalisation behind convolution
+
     def _shortcut(self, in_channels: int, channels: int, stride: int, residual: bool, dtype: DTypeLike) -> None:
         self.residual = residual
         self.downsample = None

@@ -148,6 +148,19 @@ def test_zero_init_makes_every_block_the_identity() -> None:
         np.testing.assert_array_equal(block(x), x)
 
 
+@pytest.mark.parametrize("block", [models.BasicBlock, models.Bottleneck])
+def test_fusing_takes_all_batch_normalisation_away(block: Any) -> None:
+    model = models.ResNet(block, (1, 2), 5, widths=(4, 8), generator=0, dtype=np.float64).eval()
+    generator = np.random.default_rng(1)
+    for name, buffer in model.named_buffers():
+        if name.endswith(("mean", "var")):
+            buffer.data[...] = generator.uniform(0.5, 1.5, buffer.data.shape)
+    x = generator.standard_normal((2, 3, 32, 32))
+    fused = model.fuse()
+    np.testing.assert_allclose(fused(x), model(x), rtol=1e-10, atol=1e-12)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in fused.modules())
+
+
 # -- first weights --
 
 
