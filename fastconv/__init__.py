@@ -10,7 +10,7 @@ A call goes straight down three storeys and comes straight back; no storey impor
             src/algorithms/*.c    compute (C): one task at a time, per dtype and instruction set
 
 `reference` is the slow, obvious NumPy version of every operator, against which everything is checked.
-`analysis` counts, measures and draws what convolution saves and keeps.
+`analysis` counts, measures and draws what convolution saves and keeps, `filters` are those of images.
 """
 
 from typing import TYPE_CHECKING
@@ -48,6 +48,7 @@ from fastconv.functional.unfold import *  # noqa: F403
 if TYPE_CHECKING:
     from fastconv import analysis as analysis
     from fastconv import data as data
+    from fastconv import filters as filters
     from fastconv import reference as reference
     from fastconv import train as train
     from fastconv._files import load as load
@@ -58,6 +59,7 @@ else:
     _LATER = {
         "analysis": "fastconv.analysis",
         "data": "fastconv.data",
+        "filters": "fastconv.filters",
         "load": "fastconv._files",
         "reference": "fastconv.reference",
         "save": "fastconv._files",

@@ -13,5 +13,6 @@
     UNFOLD,
     FOLD,
     CHANNEL_SUM,
-) = range(12)
+    FILTER,
+) = range(13)
 ADAPTIVE, COUNT_INCLUDE_PAD, TURNED, OFFSETS, RECTIFY = 1, 2, 4, 8, 16

@@ -37,6 +37,7 @@ from fastconv._ops import (
     CONV,
     CONV_INPUT_GRAD,
     CONV_WEIGHT_GRAD,
+    FILTER,
     MATMUL,
     RECTIFY,
     TURNED,
@@ -53,6 +54,7 @@ __all__ = [
     "clear",
     "conv_plan",
     "exact",
+    "filter_plan",
     "matmul_plan",
     "plans",
     "recall",
@@ -350,6 +352,29 @@ def window_plan(
         flags,
         divisor,
     )
+
+
+def filter_plan(
+    shape: tuple[int, ...],
+    step: int,
+    kernel: tuple[int, int],
+    before: tuple[int, int],
+    outside: int,
+    dtype: np.dtype[Any],
+    algorithm: str,
+) -> _engine.Plan:
+    """Plan a filter of (planes, H, W * step), `step` channels side by side, that reads `before` pixels up and left.
+
+    `outside` is the number of the boundary mode in fastconv.h. "separable" takes kH + kW weights as one array.
+    """
+    planes, high, elements = shape
+    sizes = (high, elements // step)
+    axes: list[tuple[int, ...]] = [_IDLE]
+    axes += [(n, n, k, 1, 1, lo, k - 1 - lo) for n, k, lo in zip(sizes, kernel, before, strict=True)]
+    slots = ((0, 3, 4), (4,) if algorithm == "separable" else (3, 4), (0,), (0, 3, 4))
+    cost = float(planes) * high * elements * (sum(kernel) if algorithm == "separable" else math.prod(kernel))
+    kind = 0 if dtype == np.float32 else 1
+    return _engine.Plan(FILTER, kind, planes, 1, step, step, axes, slots, algorithm, current_isa(), cost, outside)
 
 
 # ---------------------------------------------------------------------------------------------------- explanation

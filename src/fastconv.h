@@ -31,6 +31,7 @@ typedef enum {
     FC_UNFOLD,           /* x, none, none, columns (N,C,taps,L) */
     FC_FOLD,             /* columns, none, none, x */
     FC_CHANNEL_SUM,      /* x (N, C*pixels) without gaps, none, none, y (C) */
+    FC_FILTER,           /* x (N,H,W*C), weights (kH,kW), what stands outside (1) or none, y; in_channels: C */
     FC_OPS
 } fc_op;
 
@@ -43,6 +44,10 @@ typedef struct {
  * instead of an int64 in the plane. Products: a column of b, not a row, lies together (a hint). Forward convolution and products:
  * results below 0 are multiplied by `slope` (ReLU, leaky ReLU). */
 enum { FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2, FC_TURNED = 4, FC_OFFSETS = 8, FC_RECTIFY = 16 };
+
+/* A filter's flags: how an image goes on outside. Of a b c d: d c b a | a b c d | d c b a; the same without repeated borders; its
+ * border; its other end; a constant. */
+enum { FC_OUTSIDE_REFLECT, FC_OUTSIDE_MIRROR, FC_OUTSIDE_NEAREST, FC_OUTSIDE_WRAP, FC_OUTSIDE_CONSTANT };
 
 typedef struct {
     fc_op op;

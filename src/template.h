@@ -12,6 +12,7 @@
 #include "kernels/patches.h"
 #include "kernels/pool.h"
 #include "kernels/winograd.h"
+#include "kernels/filter.h"
 
 #include "algorithms/conv_common.h"
 #include "algorithms/conv_phases.c"
@@ -31,6 +32,9 @@
 #include "algorithms/weight_grad_winograd.c"
 #include "algorithms/matmul.c"
 #include "algorithms/channel_sum.c"
+#include "algorithms/filter_common.h"
+#include "algorithms/filter_direct.c"
+#include "algorithms/filter_separable.c"
 #include "algorithms/unfold.c"
 #include "algorithms/pool_taps.c"
 #include "algorithms/pool_windows.c"

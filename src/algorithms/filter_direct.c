@@ -1,0 +1,70 @@
+/* filter_direct.c: an image by any kernel, as the plain sum.
+ *
+ * A stage is a part of the kernel of at most FC_FILTER_KERNEL_ROWS rows and so many columns that their reach takes no more than half of
+ * the panel's row; usually that is the whole. A task is a block of results: bands of FC_FILTER_ROWS rows, each as soon as the
+ * rows that it reads are in the panel, so that they are still in L1. */
+
+typedef struct {
+    FN(filter_blocks) blocks;
+    int64_t parts_down, parts_across; /* of the kernel */
+    int64_t high, wide;               /* of the largest part */
+    int64_t weights, panel;           /* elements */
+} FN(filter_direct_state);
+
+static const char *FN(filter_direct_prepare)(fc_plan *plan)
+{
+    const fc_problem *p = &plan->problem;
+    FN(filter_direct_state) *s = (void *)plan->state;
+    int64_t columns = fc_max(1, fc_min(FC_FILTER_KERNEL_COLS, 1 + FC_FILTER_PITCH / 2 / p->in_channels));
+    s->parts_down = fc_ceil_div(p->axis[1].kernel, FC_FILTER_KERNEL_ROWS);
+    s->parts_across = fc_ceil_div(p->axis[2].kernel, columns);
+    s->high = fc_ceil_div(p->axis[1].kernel, s->parts_down);
+    s->wide = fc_ceil_div(p->axis[2].kernel, s->parts_across);
+    s->blocks = FN(filter_blocks_of)(p, (s->wide - 1) * p->in_channels, s->high);
+    s->weights = FN(aligned)(s->high * s->wide);
+    s->panel = (s->blocks.rows + s->high + FC_FILTER_ROWS) * FC_FILTER_PITCH;
+    plan->stages = s->parts_down * s->parts_across;
+    plan->scratch = FC_SCRATCH_HEAD + (s->weights + s->panel + 2 * FC_FILTER_PITCH) * (int64_t)sizeof(real) +
+                    FC_FILTER_PITCH * (int64_t)sizeof(int64_t);
+    return NULL;
+}
+
+static ptrdiff_t FN(filter_direct_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stage, ptrdiff_t *grain)
+{
+    const FN(filter_direct_state) *s = (const void *)plan->state;
+    (void)stage;
+    *grain = 1;
+    return mode == FC_PACK ? 0 : plan->problem.batch * s->blocks.downs * s->blocks.acrosses;
+}
+
+static void FN(filter_direct_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
+{
+    const fc_problem *p = &plan->problem;
+    const FN(filter_direct_state) *s = (const void *)plan->state;
+    const fc_array *w = &call->array[1];
+    FN(filter_task) t = FN(filter_task_of)(plan, call, &s->blocks, task);
+    int64_t *noted = (int64_t *)(void *)scratch;
+    real *weights = (real *)(void *)(scratch + FC_SCRATCH_HEAD), *panel = weights + s->weights, *nowhere = panel + s->panel;
+    t.at = (int64_t *)(void *)(nowhere + 2 * FC_FILTER_PITCH);
+    int64_t down = stage / s->parts_across, across = stage % s->parts_across;
+    int64_t k0 = FN(even_start)(p->axis[1].kernel, s->parts_down, down), c0 = FN(even_start)(p->axis[2].kernel, s->parts_across, across);
+    int64_t high = FN(even_start)(p->axis[1].kernel, s->parts_down, down + 1) - k0;
+    int64_t wide = FN(even_start)(p->axis[2].kernel, s->parts_across, across + 1) - c0;
+    if (!*noted) {
+        *noted = 1;
+        FN(filter_pack)((const real *)w->data + k0 * w->stride[3] + c0 * w->stride[4], w->stride[3], w->stride[4], high, wide, weights);
+    }
+    int64_t from = t.col + (c0 - p->axis[2].pad) * p->in_channels, n = t.cols + (wide - 1) * p->in_channels;
+    int64_t first = t.row + k0 - p->axis[1].pad, filled = 0;
+    FN(filter_places)(&t, from, n);
+    for (int64_t row = 0; row < t.rows; row += FC_FILTER_ROWS) {
+        real *y[FC_FILTER_ROWS];
+        for (; filled < fc_min(row + FC_FILTER_ROWS, t.rows) + high - 1; filled++)
+            FN(filter_copy)(&t, first + filled, from, n, panel + filled * FC_FILTER_PITCH);
+        FN(filter_targets)(&t, row, nowhere, y);
+        FN(filter_apply)(panel + row * FC_FILTER_PITCH, p->in_channels, weights, high, wide, y, t.cols, stage > 0);
+    }
+}
+
+static const fc_algorithm FN(filter_direct) = {"direct", FC_ISA_NAME, 1u << FC_FILTER, FN(filter_direct_prepare),
+                                               FN(filter_direct_tasks), FN(filter_direct_run)};
