@@ -33,6 +33,7 @@ from fastconv._version import __version__ as __version__
 from fastconv.functional.activation import *  # noqa: F403
 from fastconv.functional.avg_pooling import *  # noqa: F403
 from fastconv.functional.batch_norms import *  # noqa: F403
+from fastconv.functional.channel_activation import *  # noqa: F403
 from fastconv.functional.conv import *  # noqa: F403
 from fastconv.functional.dropout import *  # noqa: F403
 from fastconv.functional.group_norms import *  # noqa: F403
@@ -43,6 +44,7 @@ from fastconv.functional.lp_pooling import *  # noqa: F403
 from fastconv.functional.max_pooling import *  # noqa: F403
 from fastconv.functional.max_unpooling import *  # noqa: F403
 from fastconv.functional.padding import *  # noqa: F403
+from fastconv.functional.softmax import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403
 
 if TYPE_CHECKING:

@@ -37,8 +37,10 @@ from fastconv._ops import (
     CONV,
     CONV_INPUT_GRAD,
     CONV_WEIGHT_GRAD,
+    ELEMENTWISE,
     FILTER,
     MATMUL,
+    OPTIMIZE,
     RECTIFY,
     TURNED,
     UNFOLD,
@@ -53,9 +55,11 @@ __all__ = [
     "choose_weight_grad",
     "clear",
     "conv_plan",
+    "elementwise_plan",
     "exact",
     "filter_plan",
     "matmul_plan",
+    "optimize_plan",
     "plans",
     "recall",
     "recipe_of",
@@ -314,6 +318,47 @@ def channel_sum_plan(shape: tuple[int, ...], channel: int, dtype: np.dtype[Any])
         float(batch) * channels * pixels,
         shape=(channels,),
         inner=(channels * pixels, 0, 0, 0),
+    )
+
+
+_FEW_CYCLES = ("relu", "relu_grad", "leaky_relu", "leaky_relu_grad", "sigmoid_grad", "tanh_grad", "add", "add_relu")
+
+
+def elementwise_plan(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _engine.Plan:
+    """Plan a function (src/maps.inc) of the elements of one or two C-contiguous arrays of this shape."""
+    size = math.prod(shape)
+    return _engine.Plan(
+        ELEMENTWISE,
+        0 if dtype == np.float32 else 1,
+        1,
+        1,
+        size,
+        size,
+        [_IDLE] * 3,
+        ((0, 1), (0, 1), (1,), (0, 1)),
+        name,
+        current_isa(),
+        float(size) * (8 if name in _FEW_CYCLES else 32),
+        shape=shape,
+        inner=(size, size, 0, size),
+    )
+
+
+def optimize_plan(rule: str, size: int, dtype: np.dtype[Any]) -> _engine.Plan:
+    """Plan an optimizer's step (src/updates.inc) on `size` parameters."""
+    return _engine.Plan(
+        OPTIMIZE,
+        0 if dtype == np.float32 else 1,
+        1,
+        1,
+        size,
+        size,
+        [_IDLE] * 3,
+        ((0, 1), (0, 1), (1,), (0, 1)),
+        rule,
+        current_isa(),
+        float(size) * 16,
+        inner=(size, size, 0, size),
     )
 
 

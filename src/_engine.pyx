@@ -24,7 +24,8 @@ cdef extern from "fastconv.h":
         pass
     ctypedef enum fc_op:
         FC_CONV, FC_CONV_INPUT_GRAD, FC_CONV_WEIGHT_GRAD, FC_MATMUL, FC_MAX_POOL, FC_MAX_POOL_GRAD, FC_MAX_UNPOOL
-        FC_AVG_POOL, FC_AVG_POOL_GRAD, FC_UNFOLD, FC_FOLD, FC_CHANNEL_SUM, FC_FILTER, FC_OPS
+        FC_AVG_POOL, FC_AVG_POOL_GRAD, FC_UNFOLD, FC_FOLD, FC_CHANNEL_SUM, FC_FILTER, FC_ELEMENTWISE, FC_OPTIMIZE
+        FC_OPS
     ctypedef enum fc_isa:
         FC_ISAS
     ctypedef enum fc_mode:

@@ -264,6 +264,23 @@ static inline void FN(max_first)(vec *best, ivec *at, vec v, ivec number)
 #endif
 }
 
+static inline vec FN(root)(vec v)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    return (vec)_mm512_sqrt_ps((__m512)v);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_sqrt_pd((__m512d)v);
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    return (vec)_mm256_sqrt_ps((__m256)v);
+#elif defined(__AVX2__)
+    return (vec)_mm256_sqrt_pd((__m256d)v);
+#else
+    for (int i = 0; i < VL; i++)
+        v[i] = (real)__builtin_sqrt((double)v[i]); /* rounded twice, but to the same: a root has no such halfway cases */
+    return v;
+#endif
+}
+
 /* Whether any bit is set. */
 static inline int FN(any)(ivec v)
 {

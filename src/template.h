@@ -13,6 +13,7 @@
 #include "kernels/pool.h"
 #include "kernels/winograd.h"
 #include "kernels/filter.h"
+#include "kernels/functions.h"
 
 #include "algorithms/conv_common.h"
 #include "algorithms/conv_phases.c"
@@ -40,5 +41,7 @@
 #include "algorithms/pool_windows.c"
 #include "algorithms/pool_mean_grad.c"
 #include "algorithms/pool_scatter.c"
+#include "algorithms/elementwise.c"
+#include "algorithms/update.c"
 
 #include "kernels/peak.h"

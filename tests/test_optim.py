@@ -161,7 +161,7 @@ def test_refuses_states_that_do_not_fit_and_stays_as_it_was() -> None:
         ([], TypeError, "received list"),
         ({**good, "param_groups": []}, ValueError, r"must hold the parameters \[\[0\]\], received \[\]"),
         ({**good, "param_groups": [{"params": [0]}]}, ValueError, "param_groups must have 'lr'"),
-        ({**good, "state": {0: other}}, ValueError, r"'exp_avg' must be a count or a floating array of shape \(2,\)"),
+        ({**good, "state": {0: other}}, ValueError, r"'exp_avg' must be a floating array of shape \(2,\)"),
         ({**good, "state": {1: {}}}, ValueError, "state must have keys from 0 to 0, received 1"),
         ({**good, "param_groups": [{**good["param_groups"][0], "lr": -1}]}, ValueError, "lr must be .*received lr=-1"),
     ]
@@ -170,6 +170,35 @@ def test_refuses_states_that_do_not_fit_and_stays_as_it_was() -> None:
             optimizer.load_state_dict(state)
         assert optimizer.lr == 0.25
         np.testing.assert_array_equal(optimizer.state_dict()["state"][0]["exp_avg"], good["state"][0]["exp_avg"])
+
+
+def test_refuses_gradients_and_parameters_that_cannot_be() -> None:
+    parameter = nn.Parameter(np.ones((2, 3)))
+    optimizer = Adam([parameter])
+    for grad in (np.ones((3, 2)), np.ones(6), np.ones(())):
+        parameter.grad = grad
+        with pytest.raises(ValueError, match=r"Adam: gradients must have the shape of their parameter, \(2, 3\)"):
+            optimizer.step()
+    parameter.grad = np.ones((2, 3))
+    parameter.data = np.ones((3, 2))
+    with pytest.raises(ValueError, match=r"Adam: the state must have the shape of its parameter, \(3, 2\)"):
+        optimizer.step()
+    parameter.data = np.broadcast_to(1.0, (2, 3))
+    with pytest.raises(ValueError, match="Adam: parameters must be writeable"):
+        optimizer.step()
+    empty = nn.Parameter(np.ones((0, 3)))
+    empty.grad = np.ones((0, 3))
+    SGD([empty], momentum=0.9).step()
+
+
+def test_amsgrad_may_be_switched_on_later() -> None:
+    parameter = nn.Parameter(np.ones(2))
+    optimizer = Adam([parameter])
+    parameter.grad = np.ones(2)
+    optimizer.step()
+    optimizer.param_groups[0]["amsgrad"] = True
+    optimizer.step()
+    assert set(optimizer.state_dict()["state"][0]) == {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"}
 
 
 def test_groups_have_options_of_their_own() -> None:

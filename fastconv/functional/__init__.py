@@ -17,7 +17,13 @@ lp_pool1-3d           (grad_output, input, norm_type, kernel_size, options)   in
 unfold                (grad_output, input_shape, kernel_size, options)        input's shape
 fold                  (grad_output, kernel_size, options)                     nothing
 pad                   (grad_output, pad, mode)                                nothing
-relu                  (grad_output, output)                                   output
+relu, sigmoid, tanh   (grad_output, output)                                   output
+leaky_relu, elu       (grad_output, input, negative_slope or alpha)           input
+gelu                  (grad_output, input, approximate)                       input
+silu                  (grad_output, input)                                    input
+softplus              (grad_output, input, beta, threshold)                   input
+prelu                 (grad_output, input, weight)                            input, weight
+maxout                (grad_output, choice, pool_size, dim)                   choice
 softmax, log_softmax  (grad_output, output, dim)                              output
 dropout, dropout2d    (grad_output, mask, p, training)                        mask
 cross_entropy         (grad_output, input, target, *, reduction)              input
@@ -32,6 +38,7 @@ local_response_norm   (grad_output, input, size, alpha, beta, k)              in
 from fastconv.functional.activation import *  # noqa: F403
 from fastconv.functional.avg_pooling import *  # noqa: F403
 from fastconv.functional.batch_norms import *  # noqa: F403
+from fastconv.functional.channel_activation import *  # noqa: F403
 from fastconv.functional.conv import *  # noqa: F403
 from fastconv.functional.dropout import *  # noqa: F403
 from fastconv.functional.group_norms import *  # noqa: F403
@@ -42,4 +49,5 @@ from fastconv.functional.lp_pooling import *  # noqa: F403
 from fastconv.functional.max_pooling import *  # noqa: F403
 from fastconv.functional.max_unpooling import *  # noqa: F403
 from fastconv.functional.padding import *  # noqa: F403
+from fastconv.functional.softmax import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _check as check
-from fastconv.functional.activation import below_maximum, softmax
+from fastconv.functional.softmax import below_maximum, softmax
 
 __all__ = ["cross_entropy", "cross_entropy_backward"]
 

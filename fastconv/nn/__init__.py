@@ -18,7 +18,20 @@ loss; init has the distributions of first weights.
 from __future__ import annotations
 
 from fastconv.nn import init
-from fastconv.nn.activation import ReLU
+from fastconv.nn.activation import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    LogSoftmax,
+    Maxout,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from fastconv.nn.containers import Concat, Parallel, Residual, Sequential
 from fastconv.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from fastconv.nn.dropout import Dropout, Dropout2d
@@ -53,6 +66,8 @@ from fastconv.nn.pooling import (
 from fastconv.nn.shape import Flatten, Identity
 
 __all__ = [
+    "ELU",
+    "GELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -85,16 +100,25 @@ __all__ = [
     "InstanceNorm2d",
     "InstanceNorm3d",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
+    "LogSoftmax",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "Maxout",
     "Module",
+    "PReLU",
     "Parallel",
     "Parameter",
     "ReLU",
     "Residual",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
     "init",
 ]

@@ -5,19 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from fastconv.nn.module import Parameter
-from fastconv.optim.optimizer import (
-    Array,
-    Optimizer,
-    Params,
-    compute_dtype,
-    flag,
-    in_blocks,
-    number,
-    zeros_like,
-)
+from fastconv.optim.optimizer import Optimizer, Params, State, flag, number
 
 __all__ = ["Adagrad", "Adam", "AdamW", "RMSprop"]
 
@@ -60,6 +48,7 @@ class Adagrad(Optimizer):
 
     Examples
     --------
+    >>> from fastconv.nn import Parameter
     >>> weight = Parameter([1.0])
     >>> optimizer = Adagrad([weight], lr=0.5)
     >>> weight.add_grad([3.0])
@@ -91,30 +80,10 @@ class Adagrad(Optimizer):
     def _check(self, options: dict[str, Any]) -> dict[str, Any]:
         return {name: number("Adagrad", name, value) for name, value in options.items()}
 
-    def _update(
-        self, parameter: Parameter, grad: Array, group: dict[str, Any], state: dict[str, Any], scratch: dict[Any, Array]
-    ) -> None:
-        decay, eps = float(group["weight_decay"]), float(group["eps"])
-        if not state:
-            state["step"] = 0
-            state["sum"] = np.full(parameter.shape, group["initial_accumulator_value"], compute_dtype(parameter))
-        state["step"] += 1
-        rate = float(group["lr"]) / (1 + (state["step"] - 1) * float(group["lr_decay"]))
-
-        def update(work: Array, step: Array, p: Array, g: Array, s: Array) -> None:
-            if decay:
-                np.multiply(p, decay, out=work)
-                work += g
-                g = work
-            np.multiply(g, g, out=step)
-            s += step
-            np.sqrt(s, out=step)
-            step += eps
-            np.divide(g, step, out=step)
-            step *= rate
-            np.subtract(p, step, out=p, casting="same_kind")
-
-        in_blocks(scratch, 2, (parameter.data, grad, state["sum"]), update, compute_dtype(parameter))
+    def _rule(self, group: dict[str, Any], state: State) -> tuple[str, dict[str, float], list[float]]:
+        rate = group["lr"] / (1 + state.step * group["lr_decay"])
+        first = {"sum": group["initial_accumulator_value"]}
+        return "adagrad", first, [rate, group["weight_decay"], group["eps"]]
 
 
 class RMSprop(Optimizer):
@@ -161,6 +130,7 @@ class RMSprop(Optimizer):
 
     Examples
     --------
+    >>> from fastconv.nn import Parameter
     >>> weight = Parameter([1.0])
     >>> optimizer = RMSprop([weight], lr=0.5, alpha=0.75)
     >>> weight.add_grad([3.0])
@@ -197,48 +167,21 @@ class RMSprop(Optimizer):
             for name, value in options.items()
         }
 
-    def _update(
-        self, parameter: Parameter, grad: Array, group: dict[str, Any], state: dict[str, Any], scratch: dict[Any, Array]
-    ) -> None:
-        lr, alpha, eps = float(group["lr"]), float(group["alpha"]), float(group["eps"])
-        decay, momentum, centered = float(group["weight_decay"]), float(group["momentum"]), group["centered"]
-        names = ["square_avg", *["grad_avg"] * centered, *["momentum_buffer"] * (momentum > 0)]
-        for name in names:
-            if name not in state:
-                state[name] = zeros_like(parameter)
-
-        def update(work: Array, step: Array, p: Array, g: Array, v: Array, *others: Array) -> None:
-            if decay:
-                np.multiply(p, decay, out=work)
-                work += g
-                g = work
-            np.multiply(g, g, out=step)
-            step *= 1 - alpha
-            v *= alpha
-            v += step
-            if centered:
-                mean = others[0]
-                mean *= alpha
-                np.multiply(g, 1 - alpha, out=step)
-                mean += step
-                np.multiply(mean, mean, out=step)
-                np.subtract(v, step, out=step)
-                np.sqrt(step, out=step)
-            else:
-                np.sqrt(v, out=step)
-            step += eps
-            np.divide(g, step, out=step)
-            if momentum > 0:
-                b = others[-1]
-                b *= momentum
-                b += step
-                np.multiply(b, lr, out=step)
-            else:
-                step *= lr
-            np.subtract(p, step, out=p, casting="same_kind")
-
-        arrays = (parameter.data, grad, *(state[name] for name in names))
-        in_blocks(scratch, 2, arrays, update, compute_dtype(parameter))
+    def _rule(self, group: dict[str, Any], state: State) -> tuple[str, dict[str, float], list[float]]:
+        numbers = [
+            group["lr"],
+            group["weight_decay"],
+            group["eps"],
+            group["alpha"],
+            1 - group["alpha"],
+            group["momentum"],
+        ]
+        rule, names = "rmsprop", {"square_avg": 0.0}
+        if group["centered"]:
+            rule, names = f"{rule}_centered", {**names, "grad_avg": 0.0}
+        if group["momentum"] > 0:
+            rule, names = f"{rule}_momentum", {**names, "momentum_buffer": 0.0}
+        return rule, names, numbers
 
 
 class Adam(Optimizer):
@@ -282,6 +225,7 @@ class Adam(Optimizer):
 
     Examples
     --------
+    >>> from fastconv.nn import Parameter
     >>> weight = Parameter([1.0])
     >>> optimizer = Adam([weight], lr=0.125)
     >>> for _ in range(2):
@@ -321,44 +265,15 @@ class Adam(Optimizer):
         checked["amsgrad"] = flag(name, "amsgrad", options["amsgrad"])
         return {option: checked[option] for option in options}
 
-    def _update(
-        self, parameter: Parameter, grad: Array, group: dict[str, Any], state: dict[str, Any], scratch: dict[Any, Array]
-    ) -> None:
-        lr, eps, decay = float(group["lr"]), float(group["eps"]), float(group["weight_decay"])
-        b1, b2 = (float(beta) for beta in group["betas"])
-        amsgrad, decoupled = group["amsgrad"], self._decoupled
-        names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
-        for name in names:
-            if name not in state:
-                state[name] = zeros_like(parameter)
-        state["step"] = t = state.get("step", 0) + 1
-        rate, root = lr / (1 - b1**t), math.sqrt(1 - b2**t)
-
-        def update(work: Array, step: Array, p: Array, g: Array, m: Array, v: Array, *largest: Array) -> None:
-            if decay and decoupled:
-                np.multiply(p, 1 - lr * decay, out=p, casting="same_kind")
-            elif decay:
-                np.multiply(p, decay, out=work)
-                work += g
-                g = work
-            np.subtract(g, m, out=step)
-            step *= 1 - b1
-            m += step
-            np.multiply(g, g, out=step)
-            step *= 1 - b2
-            v *= b2
-            v += step
-            if amsgrad:
-                (v,) = (np.maximum(largest[0], v, out=largest[0]),)
-            np.sqrt(v, out=step)
-            step /= root
-            step += eps
-            np.divide(m, step, out=step)
-            step *= rate
-            np.subtract(p, step, out=p, casting="same_kind")
-
-        arrays = (parameter.data, grad, *(state[name] for name in names))
-        in_blocks(scratch, 2, arrays, update, compute_dtype(parameter))
+    def _rule(self, group: dict[str, Any], state: State) -> tuple[str, dict[str, float], list[float]]:
+        lr, decay, t = group["lr"], group["weight_decay"], state.step + 1
+        b1, b2 = group["betas"]
+        shrink, decay = (1 - lr * decay, 0.0) if self._decoupled else (1.0, decay)
+        numbers = [lr / (1 - b1**t), decay, group["eps"], 1 - b1, b2, 1 - b2, 1 / math.sqrt(1 - b2**t), shrink]
+        names = {"exp_avg": 0.0, "exp_avg_sq": 0.0}
+        if group["amsgrad"]:
+            return "adam_amsgrad", {**names, "max_exp_avg_sq": 0.0}, numbers
+        return "adam", names, numbers
 
 
 class AdamW(Adam):
@@ -384,6 +299,7 @@ class AdamW(Adam):
 
     Examples
     --------
+    >>> from fastconv.nn import Parameter
     >>> weight = Parameter([1.0])
     >>> optimizer = AdamW([weight], lr=0.125, weight_decay=2)
     >>> weight.add_grad([5.0])

@@ -1,28 +1,27 @@
-"""What all optimizers share: groups of parameters, their state, saving and loading, steps in cache-sized blocks."""
+"""What all optimizers share: groups of parameters, their state, saving and loading, steps on the engine."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastconv import _check as check
+from fastconv import _engine, plan
+from fastconv._threads import current
 from fastconv.nn.module import Parameter
 
-__all__ = ["Optimizer", "Params"]
+__all__ = ["Optimizer", "Params", "State"]
 
 Array: TypeAlias = NDArray[Any]
 Params: TypeAlias = Iterable[Parameter] | Iterable[Mapping[str, Any]]
 
-# Elements that an update works on at a time: its arrays then stay in the second-level cache from one operation to the
-# next, and memory is read and written once.
-_BLOCK = 1 << 14
-
 
 class Optimizer:
-    """The base of all optimizers. A new one gives its options to `__init__` and writes `_check` and `_update`.
+    """The base of all optimizers. A new one gives its options to `__init__` and writes `_check` and `_rule`.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ class Optimizer:
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         self._defaults = self._checked(defaults)
-        self._state: dict[int, dict[str, Any]] = {}
+        self._state: dict[int, State] = {}
         self.param_groups: list[dict[str, Any]] = []
         for group in self._groups(params):
             self.add_param_group(group)
@@ -96,21 +95,28 @@ class Optimizer:
             parameter.grad = None
 
     def step(self) -> None:
-        """Change every parameter that has a gradient, in place. Gradients stay as they are."""
-        scratch: dict[Any, Array] = {}
-        with np.errstate(all="ignore"):  # a gradient that is no number makes parameters that are none, as it should
-            for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._update(
-                            parameter, parameter.grad, group, self._state.setdefault(id(parameter), {}), scratch
-                        )
+        """Change every parameter that has a gradient, in place. Gradients stay as they are.
 
-    def _update(
-        self, parameter: Parameter, grad: Array, group: dict[str, Any], state: dict[str, Any], scratch: dict[Any, Array]
-    ) -> None:
-        """Change one parameter and its state."""
-        raise NotImplementedError(f"{type(self).__name__} must define _update")
+        Raises
+        ------
+        ValueError
+            When a gradient has another shape than its parameter, or a parameter is read-only.
+        """
+        name, last, values = type(self).__name__, None, np.empty(0)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self._state.setdefault(id(parameter), State())
+                rule, names, numbers = self._rule(group, state)
+                state.step += 1
+                if numbers != last:  # mostly they are those of the parameter before
+                    last, values = numbers, np.array([*numbers, *(0.0,) * (8 - len(numbers))])
+                _update(name, rule, parameter, state.rows_of(names, parameter), values)
+
+    def _rule(self, group: dict[str, Any], state: State) -> tuple[str, dict[str, float], list[float]]:
+        """Return the name of the rule (src/updates.inc), its state's names and first values, and its numbers."""
+        raise NotImplementedError(f"{type(self).__name__} must define _rule")
 
     def _check(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return checked options."""
@@ -142,9 +148,9 @@ class Optimizer:
         numbers = {id(parameter): index for index, parameter in enumerate(self.params)}
         return {
             "state": {
-                number: {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in state.items()}
+                number: state.saved()
                 for address, number in numbers.items()
-                if (state := self._state.get(address))
+                if (state := self._state.get(address)) is not None
             },
             "param_groups": [
                 {**group, "params": [numbers[id(parameter)] for parameter in group["params"]]}
@@ -189,9 +195,7 @@ class Optimizer:
             extra = {key: value for key, value in loaded.items() if key not in found and key != "params"}
             options.append({"params": group["params"], **self._checked(found), **extra})
         states = {
-            id(self.params[int(number)]): {
-                key: _loaded(name, key, value, self.params[int(number)]) for key, value in state.items()
-            }
+            id(self.params[number]): State.loaded(f"{name}.load_state_dict", state, self.params[number])
             for number, state in self._numbered(state_dict["state"])
         }
         self.param_groups[:] = options
@@ -226,41 +230,80 @@ class Optimizer:
 # ---------------------------------------------------------------------------------------------------- updates
 
 
-def zeros_like(parameter: Parameter) -> Array:
-    """Return zeros for a parameter's state: float32 where it is float16, whose range a mean of squares would leave."""
-    return np.zeros(parameter.shape, compute_dtype(parameter))
+class State:
+    """What an optimizer remembers of one parameter: the count of its steps, and named arrays as rows of one."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.names: tuple[str, ...] = ()
+        self.rows: Array | None = None
+
+    def rows_of(self, names: dict[str, float], parameter: Parameter) -> Array | None:
+        """Return the arrays of these names, which are made, with their first values, where there are none."""
+        if self.names != tuple(names):
+            rows: Array = np.empty((len(names), *parameter.shape), compute_dtype(parameter))
+            for row, (name, first) in zip(rows, names.items(), strict=True):
+                row[...] = self.rows[self.names.index(name)] if self.rows is not None and name in self.names else first
+            self.names, self.rows = tuple(names), rows
+        return self.rows
+
+    def saved(self) -> dict[str, Any]:
+        """Return copies of all, under their names."""
+        rows: Any = [] if self.rows is None else self.rows
+        return {"step": self.step, **{name: row.copy() for name, row in zip(self.names, rows, strict=True)}}
+
+    @classmethod
+    def loaded(cls, name: str, saved: Mapping[str, Any], parameter: Parameter) -> State:
+        """Return the state that `saved` gave, checked."""
+        state = cls()
+        state.step = check.integer(name, "step", saved.get("step"), 0)
+        arrays = {key: np.asarray(value) for key, value in saved.items() if key != "step"}
+        for key, array in arrays.items():
+            if array.dtype.kind != "f" or array.shape != parameter.shape:
+                raise ValueError(
+                    f"{name}: {key!r} must be a floating array of shape {parameter.shape}, received one of dtype "
+                    f"{array.dtype} and shape {array.shape}"
+                )
+        if arrays:
+            state.names = tuple(arrays)
+            state.rows = np.array(list(arrays.values()), compute_dtype(parameter))
+        return state
 
 
 def compute_dtype(parameter: Parameter) -> np.dtype[Any]:
-    """Return the dtype to compute updates in."""
+    """Return the dtype of updates and state: float32 for float16, whose range a mean of squares would leave."""
     return np.dtype(np.float32) if parameter.dtype == np.float16 else parameter.dtype
 
 
-def in_blocks(
-    scratch: dict[Any, Array], temporaries: int, arrays: tuple[Array, ...], update: Callable[..., None], dtype: Any
-) -> None:
-    """Call ``update(*temporaries, *blocks)`` for the arrays' blocks, one after the other.
-
-    The first array is changed in place and may be of any layout; the blocks of those that are C-contiguous are views.
-    """
-    target = arrays[0]
-    size = target.size
-    if not target.flags.c_contiguous:
-        whole = np.ascontiguousarray(target)
-        in_blocks(scratch, temporaries, (whole, *arrays[1:]), update, dtype)
-        target[...] = whole
+def _update(name: str, rule: str, parameter: Parameter, rows: Array | None, values: Array) -> None:
+    """Let the engine change a parameter and the rows of its state in place."""
+    data, grad = parameter.data, parameter.grad
+    if rows is not None and rows.shape[1:] != data.shape:
+        raise ValueError(
+            f"{name}: the state must have the shape of its parameter, {data.shape}, received {rows.shape[1:]}"
+        )
+    if not data.flags.writeable:
+        raise ValueError(f"{name}: parameters must be writeable, received one of shape {data.shape} that is read-only")
+    known: _engine.Plan | None = plan.recall("optimize", data, grad, None, (rule,))
+    if known is not None:
+        known.run(grad, rows, values, data, current())
         return
-    flat = [array.reshape(-1) for array in arrays]
-    length = min(size, _BLOCK)
-    work = []
-    for number in range(temporaries):
-        key = (dtype, number)
-        if key not in scratch or scratch[key].size < length:
-            scratch[key] = np.empty(length, dtype)
-        work.append(scratch[key])
-    for start in range(0, size, _BLOCK):
-        stop = min(size, start + _BLOCK)
-        update(*(array[: stop - start] for array in work), *(array[start:stop] for array in flat))
+    grad = np.asarray(grad)
+    if grad.shape != data.shape:
+        raise ValueError(
+            f"{name}: gradients must have the shape of their parameter, {data.shape}, received one of {grad.shape}"
+        )
+    if data.size == 0:
+        return
+    dtype = compute_dtype(parameter)
+    target = np.require(data, dtype, ["C", "A"])  # data itself, where the engine can write into it
+    grad = np.require(grad, dtype, ["C", "A"])
+    found = plan.recipe_of(
+        "optimize", (target, grad, None), (rule,), lambda: plan.optimize_plan(rule, target.size, dtype)
+    )
+    found.run(grad, rows, values, target, current())
+    if target is not data:
+        data[...] = target
 
 
 # ---------------------------------------------------------------------------------------------------- checks
@@ -303,16 +346,3 @@ def flag(name: str, option: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}: {option} must be True or False, received {option}={value!r}")
     return bool(value)
-
-
-def _loaded(name: str, key: str, value: Any, parameter: Parameter) -> Any:
-    """Return one entry of a parameter's state: an array of its shape, or a count."""
-    array = np.asarray(value)
-    if array.ndim == 0 and array.dtype.kind in "iu":
-        return int(array)
-    if array.dtype.kind != "f" or array.shape != parameter.shape:
-        raise ValueError(
-            f"{name}.load_state_dict: {key!r} must be a count or a floating array of shape {parameter.shape}, received "
-            f"one of dtype {array.dtype} and shape {array.shape}"
-        )
-    return np.array(array, compute_dtype(parameter), order="C")

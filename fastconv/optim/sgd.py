@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from fastconv.nn.module import Parameter
-from fastconv.optim.optimizer import Array, Optimizer, Params, compute_dtype, flag, in_blocks, number
+from fastconv.optim.optimizer import Optimizer, Params, State, flag, number
 
 __all__ = ["SGD"]
 
@@ -53,6 +50,7 @@ class SGD(Optimizer):
 
     Examples
     --------
+    >>> from fastconv.nn import Parameter
     >>> weight = Parameter([1.0])
     >>> optimizer = SGD([weight], lr=0.1, momentum=0.9)
     >>> for _ in range(2):
@@ -96,39 +94,10 @@ class SGD(Optimizer):
             )
         return options
 
-    def _update(
-        self, parameter: Parameter, grad: Array, group: dict[str, Any], state: dict[str, Any], scratch: dict[Any, Array]
-    ) -> None:
-        # float(): a NumPy float64 (of a schedule, say) would carry float32 arrays to float64.
-        lr, momentum, decay = float(group["lr"]), float(group["momentum"]), float(group["weight_decay"])
-        kept, nesterov = 1.0 - float(group["dampening"]), group["nesterov"]
-        dtype = compute_dtype(parameter)
-        first = momentum != 0 and "momentum_buffer" not in state
-        if first:
-            state["momentum_buffer"] = np.empty(parameter.shape, dtype)
-
-        def update(work: Array, p: Array, g: Array, *running: Array) -> None:
-            if decay:
-                np.multiply(p, decay, out=work)
-                work += g
-                g = work
-            if momentum:
-                (b,) = running
-                if first:
-                    b[...] = g
-                else:
-                    b *= momentum
-                    if kept == 1:
-                        b += g
-                    else:
-                        b += kept * g
-                if nesterov:
-                    np.add(g, momentum * b, out=work)
-                    g = work
-                else:
-                    g = b
-            np.multiply(g, lr, out=work)
-            np.subtract(p, work, out=p, casting="same_kind")
-
-        arrays = (parameter.data, grad, state["momentum_buffer"]) if momentum else (parameter.data, grad)
-        in_blocks(scratch, 1, arrays, update, dtype)
+    def _rule(self, group: dict[str, Any], state: State) -> tuple[str, dict[str, float], list[float]]:
+        numbers = [group["lr"], group["weight_decay"]]
+        if group["momentum"] == 0:
+            return "sgd", {}, numbers
+        first = "momentum_buffer" not in state.names
+        numbers += [group["momentum"], 1 - group["dampening"], group["nesterov"], first]
+        return "sgd_momentum", {"momentum_buffer": 0.0}, numbers

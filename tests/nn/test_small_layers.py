@@ -117,3 +117,55 @@ def test_identity() -> None:
     y, backward = nn.Identity(54, unused=0.1).forward(x)
     assert y is x
     assert backward(y) is y
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.LeakyReLU(0.2),
+        nn.ELU(0.7),
+        nn.Sigmoid(),
+        nn.Tanh(),
+        nn.GELU(),
+        nn.GELU("tanh"),
+        nn.SiLU(),
+        nn.Softplus(2.0, 3.0),
+        nn.Softmax(),
+        nn.LogSoftmax(1),
+        nn.Maxout(3),
+        nn.PReLU(dtype=np.float64),
+        nn.PReLU(3, 0.1, dtype=np.float64),
+    ],
+    ids=str,
+)
+def test_activation_gradients(layer: nn.Module, check_gradients: Callable[..., None]) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 4))
+    check_gradients(layer, np.where(abs(x) < 0.1, 0.5, x))
+
+
+def test_a_frozen_prelu_learns_nothing() -> None:
+    layer = nn.PReLU().freeze()
+    _, backward = layer.forward(np.ones((2, 3), np.float32))
+    assert backward(np.ones((2, 3), np.float32)).tolist() == [[1] * 3] * 2
+    assert layer.weight.grad is None
+    assert not layer.learns()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: nn.LeakyReLU("x"), TypeError, "LeakyReLU: negative_slope must be a real number"),  # type: ignore[arg-type]
+        (lambda: nn.ELU(np.nan), ValueError, "ELU: alpha must be finite"),
+        (lambda: nn.GELU("erf"), ValueError, "GELU: approximate must be one of"),
+        (lambda: nn.Softplus(0), ValueError, "Softplus: beta must not be 0"),
+        (lambda: nn.Softmax(1.5), TypeError, "Softmax: dim must be made of integers"),  # type: ignore[arg-type]
+        (lambda: nn.LogSoftmax(None), TypeError, "LogSoftmax: dim must be made of integers"),  # type: ignore[arg-type]
+        (lambda: nn.Maxout(0), ValueError, "Maxout: pool_size must be positive"),
+        (lambda: nn.PReLU(0), ValueError, "PReLU: num_parameters must be positive"),
+        (lambda: nn.PReLU(1, "x"), TypeError, "PReLU: init must be a real number"),  # type: ignore[arg-type]
+        (lambda: nn.PReLU(dtype=np.int32), TypeError, "PReLU: dtype must be float16, float32 or float64"),
+    ],
+)
+def test_activations_refuse(make: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^{message}"):
+        make()

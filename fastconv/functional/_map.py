@@ -1,0 +1,60 @@
+"""How elementwise operators are computed: functions of one or two arrays, by name, on the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import _check, _engine, plan
+from fastconv._check import Array
+from fastconv._threads import current
+
+__all__ = ["evaluate", "gradient", "unary"]
+
+
+def unary(op: str, input: Any, options: Array | None = None, *, name: str = "") -> Array:
+    """Return a function of `input`: that of the operator's name, if no other is given."""
+    name = name or op
+    known: _engine.Plan | None = plan.recall(op, input, None, None, (name,))
+    if known is not None:
+        try:
+            return known.compute(input, None, options)
+        except MemoryError:
+            pass  # said below, with the operator's name
+    dtype, (x,) = _check.data(op, input=input)
+    return evaluate(op, name, dtype, x, None, options)
+
+
+def gradient(
+    op: str, grad_output: Any, saved: Any, options: Array | None = None, *, of: str = "input", name: str = ""
+) -> Array:
+    """Return the input's gradient from that of the output and what was saved: the forward call's ``of``."""
+    name = name or op.replace("_backward", "_grad")
+    known: _engine.Plan | None = plan.recall(op, grad_output, saved, None, (name,))
+    if known is not None:
+        try:
+            return known.compute(grad_output, saved, options)
+        except MemoryError:
+            pass  # said below, with the operator's name
+    dtype, (grad, kept) = _check.data(op, grad_output=grad_output, **{of: saved})
+    _check.grad(op, grad, kept.shape)
+    return evaluate(op, name, dtype, grad, kept, options)
+
+
+def evaluate(
+    op: str, name: str, dtype: np.dtype[Any], a: Array, b: Array | None = None, options: Array | None = None
+) -> Array:
+    """Return the function `name` of checked arrays of one shape, in `dtype`; `options` are three float64."""
+    result = _check.result(op, a.shape, a.dtype)
+    if result.size:
+        a, b, to = np.asarray(a, order="C"), None if b is None else np.asarray(b, order="C"), result
+        if not 1 <= a.ndim <= 8:  # the engine's limits: an array of one axis gives the same
+            a, b, to = a.reshape(-1), None if b is None else b.reshape(-1), result.reshape(-1)
+        shape, real = a.shape, a.dtype
+
+        def make() -> _engine.Plan:
+            return plan.elementwise_plan(name, shape, real)
+
+        plan.recipe_of(op, (a, b, None), (name,), make).run(a, b, options, to, current())
+    return result if result.dtype == dtype else result.astype(dtype)

@@ -1,0 +1,191 @@
+/* elementwise.c: y[i] = f(a[i], b[i]) for arrays without gaps: activations, their gradients, sums.
+ *
+ * Each function is an algorithm of its own name (maps.inc lists them), written for one vector: a is the input, or the gradient of
+ * the output with what was saved in b; p holds its options. The tail of an array goes through the same function as the
+ * rest, so an element's bits do not depend on where it stands. */
+
+#define FC_MAP_BUNCH (1 << 15) /* elements of a task: some 10 us where memory bounds, 200 us for the slowest */
+
+static const char *FN(map_prepare)(fc_plan *plan)
+{
+    plan->stages = 1;
+    plan->scratch = FC_SCRATCH_HEAD;
+    return NULL;
+}
+
+static ptrdiff_t FN(map_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stage, ptrdiff_t *grain)
+{
+    (void)stage;
+    *grain = 1;
+    return mode == FC_PACK ? 0 : fc_ceil_div(plan->problem.out_channels, FC_MAP_BUNCH);
+}
+
+/* ---- the functions, of a vector and its options ---- */
+
+FC_INLINE vec FN(relu)(vec a, vec b, const vec *p)
+{
+    (void)b, (void)p;
+    return FN(positive)(a);
+}
+
+/* b is the output (or the input). */
+FC_INLINE vec FN(relu_grad)(vec a, vec b, const vec *p)
+{
+    (void)p;
+    return (vec)((ivec)a & ~(ivec)(b <= FN(zero)()));
+}
+
+FC_INLINE vec FN(leaky_relu)(vec a, vec b, const vec *p)
+{
+    (void)b;
+    return FN(select)((ivec)(a > FN(zero)()), a, a * p[0]);
+}
+
+FC_INLINE vec FN(leaky_relu_grad)(vec a, vec b, const vec *p)
+{
+    return FN(select)((ivec)(b > FN(zero)()), a, a * p[0]);
+}
+
+FC_INLINE vec FN(sigmoid)(vec a, vec b, const vec *p)
+{
+    vec other;
+    (void)b, (void)p;
+    return FN(sigmoids)(a, &other);
+}
+
+/* b is the output. */
+FC_INLINE vec FN(sigmoid_grad)(vec a, vec b, const vec *p)
+{
+    (void)p;
+    return a * (((real)1 - b) * b);
+}
+
+FC_INLINE vec FN(tanh)(vec a, vec b, const vec *p)
+{
+    (void)b, (void)p;
+    vec e = FN(expm1_negative)(FN(magnitude)(a) * (real)-2), y = e / (e + (real)2); /* of -|a| */
+    return (vec)(((ivec)a & (ivec)FN(splat)((real)-0.0)) | (ivec)FN(magnitude)(y));
+}
+
+/* b is the output. */
+FC_INLINE vec FN(tanh_grad)(vec a, vec b, const vec *p)
+{
+    (void)p;
+    return a * ((real)1 - b * b);
+}
+
+FC_INLINE vec FN(elu)(vec a, vec b, const vec *p)
+{
+    (void)b;
+    return FN(select)((ivec)(a > FN(zero)()), a, p[0] * FN(expm1_negative)(FN(at_most)(a, 0)));
+}
+
+FC_INLINE vec FN(elu_grad)(vec a, vec b, const vec *p)
+{
+    return FN(select)((ivec)(b > FN(zero)()), a, a * p[0] * FN(exp_negative)(FN(at_most)(b, 0)));
+}
+
+/* What multiplies a vanishing factor is limited, so that -inf gives 0 and not NaN. */
+FC_INLINE vec FN(limited)(vec x, real limit) { return FN(at_least)(FN(at_most)(x, limit), -limit); }
+
+FC_INLINE vec FN(gelu)(vec a, vec b, const vec *p)
+{
+    (void)b, (void)p;
+    vec near = FN(limited)(a, 64), bell, tail = FN(normal_tail)(near, &bell);
+    vec lost = near * tail;
+    return FN(select)((ivec)(a < FN(zero)()), lost, a - lost);
+}
+
+FC_INLINE vec FN(gelu_grad)(vec a, vec b, const vec *p)
+{
+    (void)p;
+    vec near = FN(limited)(b, 64), bell, tail = FN(normal_tail)(near, &bell);
+    vec share = FN(select)((ivec)(near < FN(zero)()), tail, (real)1 - tail);
+    return a * (near * bell * (real)0.39894228040143267794 + share);
+}
+
+#define FC_GELU_SLOPE ((real)1.59576912160573071176) /* 2 sqrt(2 / pi) */
+#define FC_GELU_CUBIC ((real)0.044715)
+
+FC_INLINE vec FN(gelu_tanh)(vec a, vec b, const vec *p)
+{
+    (void)b, (void)p;
+    vec near = FN(limited)(a, 64), other;
+    vec share = FN(sigmoids)((near * near * FC_GELU_CUBIC + (real)1) * near * FC_GELU_SLOPE, &other);
+    return FN(select)((ivec)(a < FN(zero)()), near, a) * share;
+}
+
+FC_INLINE vec FN(gelu_tanh_grad)(vec a, vec b, const vec *p)
+{
+    (void)p;
+    vec near = FN(limited)(b, 64), square = near * near, other;
+    vec share = FN(sigmoids)((square * FC_GELU_CUBIC + (real)1) * near * FC_GELU_SLOPE, &other);
+    vec slope = (square * ((real)3 * FC_GELU_CUBIC) + (real)1) * FC_GELU_SLOPE;
+    return a * (near * share * other * slope + share);
+}
+
+FC_INLINE vec FN(silu)(vec a, vec b, const vec *p)
+{
+    (void)b, (void)p;
+    vec other, share = FN(sigmoids)(a, &other);
+    return FN(at_least)(a, (real)-10000) * share;
+}
+
+FC_INLINE vec FN(silu_grad)(vec a, vec b, const vec *p)
+{
+    (void)p;
+    vec other, share = FN(sigmoids)(b, &other);
+    return a * (FN(limited)(b, (real)10000) * share * other + share);
+}
+
+/* p: beta, threshold, 1 / beta. */
+FC_INLINE vec FN(softplus)(vec a, vec b, const vec *p)
+{
+    (void)b;
+    vec x = a * p[0], y = (FN(positive)(x) + FN(log1p_upto_1)(FN(exp_negative)(-FN(magnitude)(x)))) * p[2];
+    return FN(select)((ivec)(x > p[1]), a, y);
+}
+
+FC_INLINE vec FN(softplus_grad)(vec a, vec b, const vec *p)
+{
+    vec x = b * p[0], other, share = FN(sigmoids)(x, &other);
+    return FN(select)((ivec)(x > p[1]), a, a * share);
+}
+
+FC_INLINE vec FN(add)(vec a, vec b, const vec *p)
+{
+    (void)p;
+    return a + b;
+}
+
+FC_INLINE vec FN(add_relu)(vec a, vec b, const vec *p)
+{
+    (void)p;
+    return FN(positive)(a + b);
+}
+
+/* ---- a task of each: operand 1 is b or none, operand 2 the options (float64) or none ---- */
+
+#define FC_ELEMENTWISETIONS 3
+
+#define FC_MAP(name)                                                                                                            \
+    static void FN(map_##name##_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)        \
+    {                                                                                                                           \
+        int64_t first = task * FC_MAP_BUNCH, n = fc_min(FC_MAP_BUNCH, plan->problem.out_channels - first), i = 0;               \
+        const real *a = (const real *)call->array[0].data + first;                                                             \
+        const real *b = call->array[1].data ? (const real *)call->array[1].data + first : a;                                   \
+        real *y = (real *)call->array[3].data + first;                                                                          \
+        const double *options = (const double *)(const void *)call->array[2].data;                                              \
+        vec p[FC_ELEMENTWISETIONS];                                                                                                  \
+        (void)stage, (void)scratch;                                                                                             \
+        for (int j = 0; j < FC_ELEMENTWISETIONS; j++)                                                                                \
+            p[j] = FN(splat)(options ? (real)options[j] : 0);                                                                   \
+        for (; i + VL <= n; i += VL)                                                                                            \
+            FN(store)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                                    \
+        if (i < n)                                                                                                              \
+            FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, n - i), FN(load_n)(b + i, n - i), p), n - i);                         \
+    }                                                                                                                           \
+    static const fc_algorithm FN(map_##name) = {#name, FC_ISA_NAME, 1u << FC_ELEMENTWISE, FN(map_prepare), FN(map_tasks),             \
+                                                FN(map_##name##_run)};
+#include "../maps.inc"
+#undef FC_MAP
