@@ -7,6 +7,7 @@
  * Results are stored straight as rows of y, since consecutive pixels of an image are consecutive there. */
 
 #define FC_IM2COL_CHUNK 128
+#define FC_IM2COL_IN_PLACE 4 /* tiles of result channels up to which packing costs more than it gives */
 #define FC_PIXELS (FC_TAPS_NV * VL)
 
 typedef struct {
@@ -178,8 +179,6 @@ static void FN(im2col_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
     real *panel = (real *)(scratch + FC_SCRATCH_HEAD), *tile = panel + s->chunk * FC_PIXELS;
     ptrdiff_t *row_at = (ptrdiff_t *)(tile + FC_TAPS_MAX * FC_PIXELS);
     FN(segment) *seg = (FN(segment) *)(row_at + s->chunk);
-    for (int64_t i = 0; i < s->chunk; i++)
-        row_at[i] = i * FC_PIXELS;
 
     fc_box origin = {.n0 = n, .j0 = {0, 0, 0}};
     FN(im2col_job) job = {.p = p,
@@ -197,6 +196,8 @@ static void FN(im2col_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
     job.dense = job.to.step[2] == 1 && (c.axis[1].count == 1 || job.to.step[1] == c.axis[2].count) &&
                 (c.axis[0].count == 1 || job.to.step[0] == c.axis[2].count * c.axis[1].count);
     int linear = FN(patches_linear)(&c, x);
+    /* Inputs that few result channels use once are read where they lie. */
+    int in_place = linear && x->stride[4] == 1 && job.tile1 - job.tile0 <= FC_IM2COL_IN_PLACE, read_in_place = -1;
     int64_t channels = fc_max(1, FC_IM2COL_CHUNK / c.taps), piece = fc_min(c.taps, 2 * FC_IM2COL_CHUNK);
     for (int64_t p0 = run * s->run; p0 < end; p0 += FC_PIXELS) {
         int64_t pixels = fc_min(FC_PIXELS, end - p0), segments = FN(segments)(&c, linear, p0, pixels, seg);
@@ -210,8 +211,15 @@ static void FN(im2col_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
             }
             for (int64_t t0 = 0; t0 < c.taps; t0 += piece) {
                 int64_t t1 = fc_min(c.taps, t0 + piece);
-                FN(patches)(&c, x, from + r * x->stride[1], linear, seg, segments, pixels, m, t0, t1, panel, FC_PIXELS);
-                FN(im2col_panel)(&job, panel, row_at, r * c.taps + t0, m * (t1 - t0), p0, pixels, tile);
+                int whole = in_place && pixels % VL == 0;
+                if (whole != read_in_place)
+                    for (int64_t i = 0; i < s->chunk; i++)
+                        row_at[i] = i * (whole ? x->stride[1] : FC_PIXELS);
+                read_in_place = whole;
+                const real *first = from + r * x->stride[1];
+                if (!whole)
+                    FN(patches)(&c, x, first, linear, seg, segments, pixels, m, t0, t1, panel, FC_PIXELS);
+                FN(im2col_panel)(&job, whole ? first + p0 : panel, row_at, r * c.taps + t0, m * (t1 - t0), p0, pixels, tile);
             }
         }
     }
