@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import models, nn, optim
+from fastconv import models, nn, optim, train
 from fastconv.bench.cases import LENET5, Float32Array
 from fastconv.bench.layers import Dense
-from fastconv.data import PAPER, digits, split
+from fastconv.data import PAPER, DataLoader, RandomShift, digits, split
 
 CLASSES = 10
 PIXELS = 32 * 32
@@ -28,7 +28,7 @@ PIXELS = 32 * 32
 class Recipe:
     """How the networks are trained: stochastic gradient descent with momentum on shuffled mini-batches.
 
-    The learning rate falls linearly from `learning_rate` to zero over all steps. Each mini-batch is moved by up to
+    The learning rate falls linearly from `learning_rate` to zero over all steps. Each image is moved by up to
     `shift` pixels in both directions, drawn anew: the classes do not depend on the place.
     """
 
@@ -136,7 +136,7 @@ def train_network(network: Network, recipe: Recipe, seeds: tuple[int, ...], tick
         start = time.perf_counter()
         fit(model, images[training], labels[training], recipe, rng)
         seconds.append(time.perf_counter() - start)
-        accuracies.append(accuracy(model, images[test], labels[test]))
+        accuracies.append(train.evaluate(model, (images[test], labels[test])).accuracy or 0.0)
         tick()
     parameters = sum(parameter.size for parameter in model.parameters())
     return Outcome(network.name, parameters, network.multiply_adds, tuple(accuracies), tuple(seconds))
@@ -161,69 +161,20 @@ def fit(
     rng : numpy.random.Generator
         Shuffles the images before each epoch and draws the shifts.
     """
-    loss_fn = nn.CrossEntropyLoss()
     optimizer = optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
-    steps = recipe.epochs * -(-len(images) // recipe.batch)
-    model.train()
-    for step, chosen in enumerate(_mini_batches(len(images), recipe, rng)):
-        optimizer.lr = recipe.learning_rate * (1 - step / steps)
-        x = shifted(images[chosen], *rng.integers(-recipe.shift, recipe.shift + 1, 2))
-        scores, backward = model.forward(x, needs_input_grad=False)
-        _, grad = loss_fn(scores, labels[chosen])
-        optimizer.zero_grad()
-        backward(grad)
-        optimizer.step()
-
-
-def shifted(images: Float32Array, down: int, right: int) -> Float32Array:
-    """Move images; what comes in is paper.
-
-    Parameters
-    ----------
-    images : ndarray of shape (N, 1, H, W)
-    down, right : int
-        Pixels, less than the image has; negative for up and left.
-
-    Returns
-    -------
-    ndarray of shape (N, 1, H, W)
-
-    Examples
-    --------
-    >>> shifted(np.ones((1, 1, 2, 3), np.float32), 1, -1)[0, 0]
-    array([[-0.1, -0.1, -0.1],
-           [ 1. ,  1. , -0.1]], dtype=float32)
-    """
-    height, width = images.shape[2:]
-    result = np.full_like(images, PAPER)
-    target = [slice(max(0, by), size + min(0, by)) for by, size in ((down, height), (right, width))]
-    source = [slice(max(0, -by), size - max(0, by)) for by, size in ((down, height), (right, width))]
-    result[:, :, *target] = images[:, :, *source]
-    return result
-
-
-def accuracy(model: nn.Module, images: Float32Array, labels: npt.NDArray[np.int64]) -> float:
-    """Measure the share of images whose highest score is the right class.
-
-    Parameters
-    ----------
-    model : nn.Module
-    images : ndarray of shape (M, 1, 32, 32)
-    labels : ndarray of shape (M,)
-
-    Returns
-    -------
-    float
-    """
-    model.eval()
-    return float(np.mean(np.argmax(model(images), axis=1) == labels))
-
-
-def _mini_batches(count: int, recipe: Recipe, rng: np.random.Generator) -> Iterator[npt.NDArray[np.intp]]:
-    for _ in range(recipe.epochs):
-        order = rng.permutation(count)
-        for start in range(0, count, recipe.batch):
-            yield order[start : start + recipe.batch]
+    moved = RandomShift(recipe.shift, fill=PAPER)
+    loader = DataLoader(images, labels, recipe.batch, shuffle=True, augment=moved, generator=rng)
+    steps = recipe.epochs * len(loader)
+    schedule = optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    train.fit(
+        model,
+        loader,
+        epochs=recipe.epochs,
+        optimizer=optimizer,
+        schedule=schedule,
+        schedule_each="step",
+        progress=False,
+    )
 
 
 def _dense_network(equality: str, hidden: int) -> Network:

@@ -26,6 +26,7 @@ from fastconv.bench import cases, command, compare, report, timing, train
 from fastconv.bench.check import WINOGRAD_ERROR, WrongResultError, check_same, error_bound
 from fastconv.bench.layers import Conv, Dense, Pool
 from fastconv.bench.roofline import Machine
+from fastconv.train import evaluate
 
 MACHINE = Machine("a machine", threads=1, peak=1e11, bandwidth=2e10)
 FAST = compare.Settings(memory_budget=10_000_000, effort=timing.Effort(rounds=2, sample_seconds=0.0))
@@ -519,11 +520,11 @@ def test_training_learns_and_repeats() -> None:
     for _ in range(2):
         rng = np.random.default_rng(3)
         model = network.build(rng)
-        before = train.accuracy(model, images[test], labels[test])
+        before = evaluate(model, (images[test], labels[test])).accuracy
         train.fit(model, images[training], labels[training], recipe, rng)
         weights.append(model.state_dict())
     assert before < 0.4
-    assert train.accuracy(model, images[test], labels[test]) > 0.7
+    assert evaluate(model, (images[test], labels[test])).accuracy > 0.7
     for name in weights[0]:
         np.testing.assert_array_equal(weights[0][name], weights[1][name])
 
@@ -535,15 +536,6 @@ def test_lenet_passes_98_percent() -> None:
     assert len(ticks) == len(outcome.accuracies) == len(outcome.seconds) == 5
     assert outcome.parameters == 61_706
     assert outcome.accuracy > command.REQUIRED_ACCURACY
-
-
-def test_shifting_moves_and_fills_with_paper() -> None:
-    images = np.arange(24, dtype=np.float32).reshape(2, 1, 3, 4)
-    np.testing.assert_array_equal(train.shifted(images, 0, 0), images)
-    moved = train.shifted(images, -1, 2)
-    np.testing.assert_array_equal(moved[:, :, :2, 2:], images[:, :, 1:, :2])
-    assert (moved[:, :, 2] == np.float32(data.PAPER)).all()
-    assert (moved[:, :, :, :2] == np.float32(data.PAPER)).all()
 
 
 # -- the command --
