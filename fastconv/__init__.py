@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 # `name as name` makes a name public to type checkers; the modules with a star list theirs.
 from fastconv import functional as functional
+from fastconv import metrics as metrics
 from fastconv import models as models
 from fastconv import nn as nn
 from fastconv import optim as optim
@@ -44,6 +45,8 @@ from fastconv.functional.lp_pooling import *  # noqa: F403
 from fastconv.functional.max_pooling import *  # noqa: F403
 from fastconv.functional.max_unpooling import *  # noqa: F403
 from fastconv.functional.padding import *  # noqa: F403
+from fastconv.functional.regression_loss import *  # noqa: F403
+from fastconv.functional.resizing import *  # noqa: F403
 from fastconv.functional.softmax import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403
 

@@ -17,6 +17,7 @@ lp_pool1-3d           (grad_output, input, norm_type, kernel_size, options)   in
 unfold                (grad_output, input_shape, kernel_size, options)        input's shape
 fold                  (grad_output, kernel_size, options)                     nothing
 pad                   (grad_output, pad, mode)                                nothing
+interpolate           (grad_output, input_shape, size, scale_factor, mode)    input's shape
 relu, sigmoid, tanh   (grad_output, output)                                   output
 leaky_relu, elu       (grad_output, input, negative_slope or alpha)           input
 gelu                  (grad_output, input, approximate)                       input
@@ -26,7 +27,11 @@ prelu                 (grad_output, input, weight)                            in
 maxout                (grad_output, choice, pool_size, dim)                   choice
 softmax, log_softmax  (grad_output, output, dim)                              output
 dropout, dropout2d    (grad_output, mask, p, training)                        mask
-cross_entropy         (grad_output, input, target, *, reduction)              input
+cross_entropy         (grad_output, input, target, weight, *, options)        input
+nll_loss              (grad_output, input, target, weight, *, options)        input
+mse_loss, l1_loss     (grad_output, input, target, *, reduction)              input
+huber, smooth_l1_loss (grad_output, input, target, *, options)                input
+bce_with_logits       (grad_output, input, target, weight, *, options)        input
 batch_norm            (grad_output, input, mean, var, weight, training, *)    input, mean and var (returned)
 instance_norm         (grad_output, input, running statistics, weight, *)     input
 layer_norm            (grad_output, input, normalized_shape, weight, eps)     input
@@ -49,5 +54,7 @@ from fastconv.functional.lp_pooling import *  # noqa: F403
 from fastconv.functional.max_pooling import *  # noqa: F403
 from fastconv.functional.max_unpooling import *  # noqa: F403
 from fastconv.functional.padding import *  # noqa: F403
+from fastconv.functional.regression_loss import *  # noqa: F403
+from fastconv.functional.resizing import *  # noqa: F403
 from fastconv.functional.softmax import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403

@@ -1,37 +1,184 @@
-"""Loss functions, each beside its gradient."""
+"""Losses of classification, each beside its gradient: cross entropy and negative log-likelihood."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _check as check
+from fastconv._check import Array
+from fastconv.functional._reduction import checked, reduced, scale
 from fastconv.functional.softmax import below_maximum, softmax
 
-__all__ = ["cross_entropy", "cross_entropy_backward"]
-
-_REDUCTIONS = ("mean", "sum", "none")
+__all__ = ["cross_entropy", "cross_entropy_backward", "nll_loss", "nll_loss_backward"]
 
 
-def cross_entropy(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean") -> Any:
-    """Return the cross entropy of softmax(input) and the right classes: -log_softmax(input)[target].
+def cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """Return the cross entropy of softmax(input) and the target: -sum(q * log_softmax(input)) over the classes.
+
+    q is 1 at the right class and 0 elsewhere, or the probabilities that the target gives; smoothing takes it to
+    ``(1 - label_smoothing) * q + label_smoothing / C``. With weights each class counts ``weight`` times.
+
+    Axes: N samples, C classes, S positions.
 
     Parameters
     ----------
     input : array_like of shape (N, C), (C,) or (N, C, *S)
-        Scores (logits) of C classes for N samples, for each of the positions S. float16 (computed in float32),
-        float32 or float64.
+        Scores (logits). float16 (computed in float32), float32 or float64.
+    target : array_like of shape (N,), () or (N, *S), or of input's shape
+        The right classes, integers from 0 to C - 1; or floating probabilities of all classes.
+    weight : array_like of shape (C,), optional
+        How much each class counts. Of any floating dtype; it does not change that of the result.
+    ignore_index : int, default -100
+        Targets of this number count nothing. (Not for probabilities.)
+    reduction : {"mean", "sum", "none"}
+        Mean or sum over all samples and positions, or one value for each. The mean for classes divides by the sum of
+        the weights of the targets that count; for probabilities by the number of samples and positions.
+    label_smoothing : float, default 0
+        From 0 to 1.
+
+    Returns
+    -------
+    scalar, or ndarray of shape (N, *S)
+        Of the dtype of `input`. The mean over an empty batch is NaN, as the mean of nothing.
+
+    Raises
+    ------
+    TypeError
+        When the dtype is another one, or `target` holds neither integers nor probabilities of input's shape.
+    ValueError
+        When the shapes do not fit, a class is not in 0..C-1, the reduction is unknown, or smoothing not from 0 to 1.
+
+    References
+    ----------
+    Szegedy et al., "Rethinking the inception architecture for computer vision", 2016 (label smoothing).
+
+    Examples
+    --------
+    >>> scores = np.log([[0.25, 0.75], [0.5, 0.5]])
+    >>> [round(float(loss), 4) for loss in cross_entropy(scores, [1, 0], reduction="none")]
+    [0.2877, 0.6931]
+    >>> round(float(cross_entropy(scores, [1, 0])), 4)
+    0.4904
+    >>> round(float(cross_entropy(scores, [1, -100])), 4)
+    0.2877
+    """
+    op = "cross_entropy"
+    dtype, (x,) = check.data(op, input=input)
+    goal = _goal(op, x, target, weight, ignore_index, label_smoothing, probabilities=True)
+    checked(op, reduction)
+    with np.errstate(all="ignore"):
+        y = below_maximum(x, goal.axis)
+        logs = np.log(np.exp(y).sum(axis=goal.axis, keepdims=True))
+        if goal.plain:
+            losses = logs - np.take_along_axis(y, goal.picks, goal.axis)
+        else:
+            y -= logs
+            losses = -(y * goal.shares(x)).sum(axis=goal.axis, keepdims=True)
+        return reduced(goal.counting(losses), reduction, dtype, goal.divisor)
+
+
+def cross_entropy_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> NDArray[Any]:
+    """Return the gradient of `cross_entropy`'s input: (softmax(input) * sum(q) - q) * grad_output.
+
+    Parameters
+    ----------
+    grad_output : array_like of shape (), or of the losses' with ``reduction="none"``
+        Gradient of the loss, 1 where it is the last step; with "none", one number counts for all.
+    input : array_like of shape (N, C), (C,) or (N, C, *S)
+        As given to `cross_entropy`.
+    target : array_like of shape (N,), () or (N, *S), or of input's shape
+        As given to `cross_entropy`.
+    weight : array_like of shape (C,), optional
+        As given to `cross_entropy`.
+    ignore_index, reduction, label_smoothing
+        As given to `cross_entropy`.
+
+    Returns
+    -------
+    ndarray of input's shape, of dtype ``np.result_type(grad_output, input)``
+        A Python number as `grad_output` leaves it that of `input`. Where no target counts, zeros.
+
+    Raises
+    ------
+    TypeError
+        As `cross_entropy`.
+    ValueError
+        As `cross_entropy`, or when `grad_output` has another shape.
+
+    Examples
+    --------
+    >>> cross_entropy_backward(1.0, np.log([[0.25, 0.75], [0.5, 0.5]]), [1, 0])
+    array([[ 0.125, -0.125],
+           [-0.25 ,  0.25 ]])
+    """
+    op = "cross_entropy_backward"
+    dtype, (grad, x) = check.data(op, grad_output=grad_output, input=input)
+    goal = _goal(op, x, target, weight, ignore_index, label_smoothing, probabilities=True)
+    checked(op, reduction)
+    factor = scale(op, grad, goal.loss_shape(x), reduction, goal.divisor)
+    with np.errstate(all="ignore"):
+        result = softmax(x, goal.axis)
+        if goal.plain:
+            np.put_along_axis(result, goal.picks, np.take_along_axis(result, goal.picks, goal.axis) - 1, goal.axis)
+        else:
+            shares = goal.shares(x)
+            result *= shares.sum(axis=goal.axis, keepdims=True)
+            result -= shares
+        result *= np.expand_dims(factor, goal.axis) if factor.ndim else factor
+        if goal.ignored is not None:
+            np.copyto(result, 0, where=goal.ignored)
+    return np.asarray(result, dtype)
+
+
+def nll_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Any:
+    """Return the negative log-likelihood of the right classes: -input[target]. After `log_softmax` it is cross entropy.
+
+    Axes: N samples, C classes, S positions.
+
+    Parameters
+    ----------
+    input : array_like of shape (N, C), (C,) or (N, C, *S)
+        Logarithms of probabilities. float16 (computed in float32), float32 or float64.
     target : array_like of shape (N,), () or (N, *S)
         The right classes: integers from 0 to C - 1.
+    weight : array_like of shape (C,), optional
+        How much each class counts.
+    ignore_index : int, default -100
+        Targets of this number count nothing.
     reduction : {"mean", "sum", "none"}
-        Mean or sum over all samples and positions, or one value for each.
+        As for `cross_entropy`.
 
     Returns
     -------
     scalar, or ndarray of target's shape
-        Of the dtype of `input`. The mean over an empty batch is NaN, as the mean of nothing.
+        Of the dtype of `input`.
 
     Raises
     ------
@@ -42,90 +189,152 @@ def cross_entropy(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean
 
     Examples
     --------
-    >>> scores = np.log([[0.25, 0.75], [0.5, 0.5]])
-    >>> [round(float(loss), 4) for loss in cross_entropy(scores, [1, 0], reduction="none")]
-    [0.2877, 0.6931]
-    >>> round(float(cross_entropy(scores, [1, 0])), 4)
-    0.4904
+    >>> nll_loss(np.array([[-1.0, -2.0], [-3.0, -4.0]]), [0, 1])
+    np.float64(2.5)
     """
-    dtype, [x] = check.data("cross_entropy", input=input)
-    axis, picks = _right_classes("cross_entropy", x, target)
-    check.choice("cross_entropy", "reduction", reduction, _REDUCTIONS)
+    op = "nll_loss"
+    dtype, (x,) = check.data(op, input=input)
+    goal = _goal(op, x, target, weight, ignore_index, 0.0, probabilities=False)
+    checked(op, reduction)
     with np.errstate(all="ignore"):
-        y = below_maximum(x, axis)
-        losses = -np.take_along_axis(y, picks, axis)
-        np.exp(y, out=y)
-        losses += np.log(y.sum(axis=axis, keepdims=True))
-        if reduction == "none":
-            return np.asarray(losses.squeeze(axis), dtype)
-        total = losses.sum()
-        return dtype.type(total / losses.size if reduction == "mean" else total)
+        losses = -np.take_along_axis(x, goal.picks, goal.axis)
+        if goal.weight is not None:
+            losses *= goal.weight[goal.picks]
+        return reduced(goal.counting(losses), reduction, dtype, goal.divisor)
 
 
-def cross_entropy_backward(
-    grad_output: ArrayLike, input: ArrayLike, target: ArrayLike, *, reduction: str = "mean"
+def nll_loss_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
 ) -> NDArray[Any]:
-    """Return the gradient of `cross_entropy`'s input: (softmax(input) - onehot(target)) * grad_output.
-
-    With the mean, it is divided by the number of samples and positions.
+    """Return the gradient of `nll_loss`'s input: -grad_output at the right classes, and 0 elsewhere.
 
     Parameters
     ----------
     grad_output : array_like of shape (), or of target's with ``reduction="none"``
-        Gradient of the loss, 1 where it is the last step; with "none", one number counts for all.
+        Gradient of the loss; with "none", one number counts for all.
     input : array_like of shape (N, C), (C,) or (N, C, *S)
-        As given to `cross_entropy`.
+        As given to `nll_loss`; its shape counts and its dtype.
     target : array_like of shape (N,), () or (N, *S)
-        As given to `cross_entropy`.
-    reduction : {"mean", "sum", "none"}
-        As given to `cross_entropy`.
+        As given to `nll_loss`.
+    weight : array_like of shape (C,), optional
+        As given to `nll_loss`.
+    ignore_index, reduction
+        As given to `nll_loss`.
 
     Returns
     -------
     ndarray of input's shape, of dtype ``np.result_type(grad_output, input)``
-        A Python number as `grad_output` leaves it that of `input`.
 
     Raises
     ------
     TypeError
-        When a dtype is not float16, float32 or float64, or `target` does not hold integers.
+        As `nll_loss`.
     ValueError
-        When the shapes do not fit, a class is not in 0..C-1, or the reduction is unknown.
+        As `nll_loss`, or when `grad_output` has another shape.
 
     Examples
     --------
-    >>> cross_entropy_backward(1.0, np.log([[0.25, 0.75], [0.5, 0.5]]), [1, 0])
-    array([[ 0.125, -0.125],
-           [-0.25 ,  0.25 ]])
+    >>> nll_loss_backward(1.0, np.array([[-1.0, -2.0], [-3.0, -4.0]]), [0, 1])
+    array([[-0.5,  0. ],
+           [ 0. , -0.5]])
     """
-    op = "cross_entropy_backward"
-    dtype, [grad, x] = check.data(op, grad_output=grad_output, input=input)
-    axis, picks = _right_classes(op, x, target)
-    check.choice(op, "reduction", reduction, _REDUCTIONS)
-    expected = picks.squeeze(axis).shape if reduction == "none" else ()
-    if grad.shape not in (expected, ()):
-        raise ValueError(
-            f"{op}: grad_output must have shape {expected} for reduction={reduction!r}, or be one number, "
-            f"received grad_output of shape {grad.shape}"
-        )
+    op = "nll_loss_backward"
+    dtype, (grad, x) = check.data(op, grad_output=grad_output, input=input)
+    goal = _goal(op, x, target, weight, ignore_index, 0.0, probabilities=False)
+    checked(op, reduction)
+    factor = scale(op, grad, goal.loss_shape(x), reduction, goal.divisor)
+    result = check.result(op, x.shape, grad.dtype, zero=True)
     with np.errstate(all="ignore"):
-        result = softmax(x, axis)
-        np.put_along_axis(result, picks, np.take_along_axis(result, picks, axis) - 1, axis)
-        scale = grad / max(1, picks.size) if reduction == "mean" else grad
-        result *= np.expand_dims(scale, axis) if scale.ndim else scale
+        each = np.broadcast_to(-factor, goal.loss_shape(x))
+        at_targets = np.expand_dims(each, goal.axis)
+        if goal.weight is not None:
+            at_targets = at_targets * goal.weight[goal.picks]
+        if goal.ignored is not None:
+            at_targets = np.where(goal.ignored, 0, at_targets)
+        np.put_along_axis(result, goal.picks, at_targets, goal.axis)
     return np.asarray(result, dtype)
 
 
-def _right_classes(op: str, x: NDArray[Any], target: ArrayLike) -> tuple[int, NDArray[np.int64]]:
-    """Return the axis of the classes, and the targets with that axis put in, checked."""
+# ---------------------------------------------------------------------------------------------------- targets
+
+
+class _Goal(NamedTuple):
+    """Checked targets and how they count."""
+
+    axis: int  # of the classes
+    picks: Any  # right classes as int64, that axis put in; 0 where ignored; None for probabilities
+    ignored: Array | None  # where targets are ignored, that axis put in; None: nowhere
+    probabilities: Array | None
+    weight: Array | None
+    smoothing: float
+    divisor: Any  # of a mean
+
+    @property
+    def plain(self) -> bool:
+        """Whether q is 1 at one class and 0 elsewhere."""
+        return self.picks is not None and self.weight is None and self.smoothing == 0
+
+    def shares(self, x: Array) -> Array:
+        """Return q times the weights, in the shape of the input."""
+        classes = x.shape[self.axis]
+        if self.probabilities is not None:
+            q = self.probabilities * (1 - self.smoothing) + self.smoothing / classes
+        else:
+            q = np.full(x.shape, self.smoothing / classes, x.dtype)
+            np.put_along_axis(q, self.picks, 1 - self.smoothing + self.smoothing / classes, self.axis)
+        if self.weight is not None:
+            q *= self.weight.reshape(-1, *(1,) * (x.ndim - self.axis - 1))
+        return np.asarray(q)
+
+    def counting(self, losses: Array) -> Array:
+        """Return losses without the axis of the classes, 0 where ignored."""
+        if self.ignored is not None:
+            losses = np.where(self.ignored, 0, losses)
+        return losses.squeeze(self.axis)
+
+    def loss_shape(self, x: Array) -> tuple[int, ...]:
+        """Return the shape of the losses of input x."""
+        return x.shape[: self.axis] + x.shape[self.axis + 1 :]
+
+
+def _goal(
+    op: str, x: Array, target: ArrayLike, weight: Any, ignore_index: Any, label_smoothing: Any, *, probabilities: bool
+) -> _Goal:
     if x.ndim == 0:
         raise ValueError(f"{op}: input must have shape (N, C), (C,) or (N, C, *S), received input of shape ()")
     axis = min(1, x.ndim - 1)
     classes = x.shape[axis]
     if classes == 0:
         raise ValueError(f"{op}: input must have a class at least, received input of shape {x.shape}")
+    weights = _class_weights(op, weight, classes, x.dtype)
+    ignore = check.integer(op, "ignore_index", ignore_index)
+    smoothing = check.real(op, "label_smoothing", label_smoothing)
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"{op}: label_smoothing must be from 0 to 1, received label_smoothing={label_smoothing!r}")
     labels = np.asarray(target)
-    expected = x.shape[:axis] + x.shape[axis + 1 :]
+    if probabilities and labels.dtype.kind == "f" and labels.dtype.itemsize <= 8 and labels.shape == x.shape:
+        return _Goal(axis, None, None, labels.astype(x.dtype), weights, smoothing, max(x.size // classes, 0))
+    kept, picks = _right_classes(op, x, axis, target, labels, ignore)
+    ignored = None if kept is None else ~np.expand_dims(kept, axis)
+    if weights is None:
+        divisor: Any = picks.size if kept is None else int(np.count_nonzero(kept))
+    else:
+        counted = weights[picks] if ignored is None else np.where(ignored, 0, weights[picks])
+        divisor = counted.sum()
+    return _Goal(axis, picks, ignored, None, weights, smoothing, divisor)
+
+
+def _right_classes(
+    op: str, x: Array, axis: int, target: Any, labels: Array, ignore: int
+) -> tuple[Array | None, NDArray[np.int64]]:
+    """Return where targets count (None: everywhere), and the targets with the axis of the classes put in."""
+    expected, classes = x.shape[:axis] + x.shape[axis + 1 :], x.shape[axis]
     if labels.shape != expected:
         raise ValueError(
             f"{op}: target must have shape {expected} for input of shape {x.shape}, "
@@ -135,9 +344,23 @@ def _right_classes(op: str, x: NDArray[Any], target: ArrayLike) -> tuple[int, ND
         labels = labels.astype(np.int64)  # NumPy makes floats of an empty list
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{op}: target must hold integers (class numbers), received target of dtype {labels.dtype}")
-    low, high = labels.min(initial=0), labels.max(initial=0)
+    kept = np.asarray(labels != ignore)
+    counting = labels[kept]
+    low, high = counting.min(initial=0), counting.max(initial=0)
     if low < 0 or high >= classes:
         raise ValueError(
             f"{op}: target must hold classes from 0 to {classes - 1}, received target with {low if low < 0 else high}"
         )
-    return axis, np.expand_dims(labels.astype(np.int64, copy=False), axis)
+    picks = labels.astype(np.int64, copy=False)
+    if kept.all():
+        return None, np.expand_dims(picks, axis)
+    return kept, np.expand_dims(np.where(kept, picks, 0), axis)
+
+
+def _class_weights(op: str, weight: Any, classes: int, dtype: np.dtype[Any]) -> Array | None:
+    if weight is None:
+        return None
+    _, (weights,) = check.data(op, weight=weight)
+    if weights.shape != (classes,):
+        raise ValueError(f"{op}: weight must have shape ({classes},), one per class, received shape {weights.shape}")
+    return np.asarray(weights, dtype)

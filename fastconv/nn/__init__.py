@@ -11,8 +11,8 @@ load by name. Calling differs, for nothing is recorded behind the scenes::
 Two switches fix weights. ``parameter.requires_grad = False`` leaves one parameter out of the backward pass;
 ``layer.freeze()`` leaves out all of a layer's, and lets it compute with private copies that are packed once.
 
-One family per file: module (Parameter and Module), containers, conv, pooling, norm, linear, activation, dropout, shape,
-loss; init has the distributions of first weights.
+One family per file: module (Parameter and Module), containers, conv, pooling, padding, norm, linear, activation,
+dropout, shape, loss; init has the distributions of first weights.
 """
 
 from __future__ import annotations
@@ -36,7 +36,15 @@ from fastconv.nn.containers import Concat, Parallel, Residual, Sequential
 from fastconv.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from fastconv.nn.dropout import Dropout, Dropout2d
 from fastconv.nn.linear import Linear
-from fastconv.nn.loss import CrossEntropyLoss
+from fastconv.nn.loss import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from fastconv.nn.module import Backward, Buffer, IncompatibleKeys, Module, Parameter
 from fastconv.nn.norm import (
     BatchNorm1d,
@@ -48,6 +56,23 @@ from fastconv.nn.norm import (
     InstanceNorm3d,
     LayerNorm,
     LocalResponseNorm,
+)
+from fastconv.nn.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
 )
 from fastconv.nn.pooling import (
     AdaptiveAvgPool1d,
@@ -63,7 +88,7 @@ from fastconv.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
-from fastconv.nn.shape import Flatten, Identity
+from fastconv.nn.shape import Flatten, Identity, Unflatten, Upsample
 
 __all__ = [
     "ELU",
@@ -77,12 +102,19 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "BCEWithLogitsLoss",
     "Backward",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
     "Buffer",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
     "Concat",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -94,31 +126,47 @@ __all__ = [
     "Dropout2d",
     "Flatten",
     "GroupNorm",
+    "HuberLoss",
     "Identity",
     "IncompatibleKeys",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
+    "L1Loss",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
     "LogSoftmax",
+    "MSELoss",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
     "Maxout",
     "Module",
+    "NLLLoss",
     "PReLU",
     "Parallel",
     "Parameter",
     "ReLU",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
     "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Softplus",
     "Tanh",
+    "Unflatten",
+    "Upsample",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
     "init",
 ]

@@ -20,7 +20,7 @@ input, so no Python loop ever runs over pixels::
         |  sliding.py     the sizes; the taps and the slice that each one reads
         v
     conv.py  max_pooling.py  mean_pooling.py  unfold.py        padding.py  linear.py  activation.py  norm.py  dropout.py
-    loss.py
+    loss.py  resizing.py
 """
 
 from __future__ import annotations
@@ -67,7 +67,22 @@ from fastconv.reference.conv import (
 )
 from fastconv.reference.dropout import dropout, dropout2d, dropout2d_backward, dropout_backward
 from fastconv.reference.linear import linear, linear_backward
-from fastconv.reference.loss import cross_entropy, cross_entropy_backward
+from fastconv.reference.loss import (
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_backward,
+    cross_entropy,
+    cross_entropy_backward,
+    huber_loss,
+    huber_loss_backward,
+    l1_loss,
+    l1_loss_backward,
+    mse_loss,
+    mse_loss_backward,
+    nll_loss,
+    nll_loss_backward,
+    smooth_l1_loss,
+    smooth_l1_loss_backward,
+)
 from fastconv.reference.max_pooling import (
     adaptive_max_pool1d,
     adaptive_max_pool1d_backward,
@@ -121,6 +136,7 @@ from fastconv.reference.norm import (
     local_response_norm_backward,
 )
 from fastconv.reference.padding import pad, pad_backward
+from fastconv.reference.resizing import interpolate, interpolate_backward
 from fastconv.reference.unfold import fold, fold_backward, unfold, unfold_backward
 
 __all__ = [
@@ -144,6 +160,8 @@ __all__ = [
     "avg_pool3d_backward",
     "batch_norm",
     "batch_norm_backward",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -170,8 +188,14 @@ __all__ = [
     "gelu_backward",
     "group_norm",
     "group_norm_backward",
+    "huber_loss",
+    "huber_loss_backward",
     "instance_norm",
     "instance_norm_backward",
+    "interpolate",
+    "interpolate_backward",
+    "l1_loss",
+    "l1_loss_backward",
     "layer_norm",
     "layer_norm_backward",
     "leaky_relu",
@@ -202,6 +226,10 @@ __all__ = [
     "max_unpool3d_backward",
     "maxout",
     "maxout_backward",
+    "mse_loss",
+    "mse_loss_backward",
+    "nll_loss",
+    "nll_loss_backward",
     "pad",
     "pad_backward",
     "prelu",
@@ -212,6 +240,8 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "smooth_l1_loss",
+    "smooth_l1_loss_backward",
     "softmax",
     "softmax_backward",
     "softplus",

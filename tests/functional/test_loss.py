@@ -153,3 +153,116 @@ def test_refuses(input: Any, target: Any, options: dict[str, Any], error: type[E
 def test_refuses_gradients(grad_output: Any, reduction: str, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^cross_entropy_backward: grad_output must"):
         F.cross_entropy_backward(grad_output, np.zeros((2, 3)), [0, 1], reduction=reduction)
+
+
+# ---------------------------------------------------------------------------------------------------- what counts
+
+WEIGHTS = np.array([0.5, 2.0, 0.0, 1.5, 1.0])
+OPTIONS: list[dict[str, Any]] = [
+    {"weight": WEIGHTS},
+    {"ignore_index": 1},
+    {"label_smoothing": 0.1},
+    {"weight": WEIGHTS, "ignore_index": 1},
+    {"weight": WEIGHTS, "ignore_index": 1, "label_smoothing": 0.2},
+    {"label_smoothing": 1.0},
+]
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(o))
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_options_agree_with_the_reference(name: str, options: dict[str, Any], reduction: str, dtype: Any) -> None:
+    if name == "nll_loss" and "label_smoothing" in options:
+        options = {key: value for key, value in options.items() if key != "label_smoothing"}
+    tolerance: Any = {"rtol": 20 * np.finfo(dtype).eps, "atol": 10 * np.finfo(dtype).eps}
+    for shape in ((7, 5), (5,), (3, 5, 2, 2)):
+        x, target = problem(shape, dtype)
+        loss = getattr(F, name)(x, target, reduction=reduction, **options)
+        assert loss.dtype == dtype
+        expected = getattr(reference, name)(x, target, reduction=reduction, **options)
+        np.testing.assert_allclose(loss, expected, **tolerance)
+        grad = getattr(F, f"{name}_backward")(1.5, x, target, reduction=reduction, **options)
+        expected = getattr(reference, f"{name}_backward")(1.5, x, target, reduction=reduction, **options)
+        np.testing.assert_allclose(grad, expected, **tolerance)
+        assert grad.flags.c_contiguous
+
+
+@pytest.mark.parametrize("options", [{}, {"weight": WEIGHTS}, {"weight": WEIGHTS, "label_smoothing": 0.3}], ids=str)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_probabilities(options: dict[str, Any], reduction: str) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((4, 5), (5,), (2, 5, 3)):
+        x, q = rng.standard_normal(shape), rng.random(shape)
+        loss = F.cross_entropy(x, q, reduction=reduction, **options)
+        np.testing.assert_allclose(loss, reference.cross_entropy(x, q, reduction=reduction, **options), rtol=1e-12)
+        grad = F.cross_entropy_backward(1.0, x, q, reduction=reduction, **options)
+        expected = reference.cross_entropy_backward(1.0, x, q, reduction=reduction, **options)
+        np.testing.assert_allclose(grad, expected, rtol=1e-11, atol=1e-14)
+
+
+def test_probabilities_of_one_class_are_that_class() -> None:
+    x, target = problem((6, 5))
+    onehot = np.eye(5)[target]
+    assert F.cross_entropy(x, onehot) == pytest.approx(float(F.cross_entropy(x, target)), rel=1e-13)
+    assert F.cross_entropy(x, onehot, label_smoothing=0.1) == pytest.approx(
+        float(F.cross_entropy(x, target, label_smoothing=0.1)), rel=1e-13
+    )
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"probabilities": True}], ids=lambda o: "-".join(o))
+def test_gradients_with_options_by_differences(options: dict[str, Any]) -> None:
+    x, target = problem((4, 5))
+    options = dict(options)
+    if options.pop("probabilities", False):
+        target = np.random.default_rng(3).random((4, 5))
+    grad = F.cross_entropy_backward(1.0, x, target, **options)
+    for place in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[place] = 1e-6
+        slope = (F.cross_entropy(x + step, target, **options) - F.cross_entropy(x - step, target, **options)) / 2e-6
+        assert grad[place] == pytest.approx(slope, rel=1e-5, abs=1e-8)
+
+
+def test_nll_of_log_softmax_is_cross_entropy() -> None:
+    x, target = problem((4, 5, 2))
+    logs = F.log_softmax(x, 1)
+    assert F.nll_loss(logs, target) == pytest.approx(float(F.cross_entropy(x, target)), rel=1e-13)
+    back = F.log_softmax_backward(F.nll_loss_backward(1.0, logs, target), logs, 1)
+    np.testing.assert_allclose(back, F.cross_entropy_backward(1.0, x, target), rtol=1e-12, atol=1e-15)
+
+
+def test_where_nothing_counts() -> None:
+    x = np.array([[np.nan, 1.0], [2.0, np.inf]])
+    with np.errstate(all="raise"):
+        for name in ("cross_entropy", "nll_loss"):
+            assert np.isnan(getattr(F, name)(x, [-100, -100]))
+            assert getattr(F, name)(x, [-100, -100], reduction="sum") == 0
+            assert not getattr(F, f"{name}_backward")(1.0, x, [-100, -100]).any()
+        one = F.cross_entropy(np.array([[np.nan, 1.0], [0.0, 0.0]]), [-100, 1])
+    assert one == pytest.approx(np.log(2))
+    unsigned = F.cross_entropy(np.zeros((2, 3)), np.array([255, 1], np.uint8), ignore_index=255)
+    assert unsigned == pytest.approx(np.log(3))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"weight": np.ones(2)}, ValueError, r"weight must have shape \(3,\), one per class, received shape \(2,\)"),
+        ({"weight": np.ones(3, int)}, TypeError, "weight must be float16, float32 or float64"),
+        ({"ignore_index": 1.0}, TypeError, "ignore_index must be made of integers"),
+        ({"label_smoothing": 1.5}, ValueError, r"label_smoothing must be from 0 to 1, received label_smoothing=1\.5"),
+        ({"label_smoothing": "x"}, TypeError, "label_smoothing must be a real number"),
+    ],
+)
+def test_refuses_options(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^cross_entropy: {message}"):
+        F.cross_entropy(np.zeros((2, 3)), [0, 1], **options)
+    if "label_smoothing" not in options:
+        with pytest.raises(error, match=f"^nll_loss_backward: {message}"):
+            F.nll_loss_backward(1.0, np.zeros((2, 3)), [0, 1], **options)
+
+
+def test_nll_loss_takes_no_probabilities() -> None:
+    with pytest.raises(ValueError, match=r"nll_loss: target must have shape \(2,\)"):
+        F.nll_loss(np.zeros((2, 3)), np.zeros((2, 3)))

@@ -63,7 +63,7 @@ def test_loss_and_its_gradient(reduction: str, shape: tuple[int, ...]) -> None:
     scores = generator.standard_normal(shape)
     axis = min(1, len(shape) - 1)
     target = generator.integers(0, 4, shape[:axis] + shape[axis + 1 :])
-    loss, grad = nn.CrossEntropyLoss(reduction)(scores, target)
+    loss, grad = nn.CrossEntropyLoss(reduction=reduction)(scores, target)
     np.testing.assert_array_equal(loss, F.cross_entropy(scores, target, reduction=reduction))
     for position in np.ndindex(shape):
         step = np.zeros(shape)
@@ -81,7 +81,7 @@ def test_loss_of_float32_scores_is_float32() -> None:
 @pytest.mark.parametrize("reduction", ["average", None, "", 1])
 def test_loss_refuses_reductions(reduction: Any) -> None:
     with pytest.raises(ValueError, match="CrossEntropyLoss: reduction must be one of"):
-        nn.CrossEntropyLoss(reduction)
+        nn.CrossEntropyLoss(reduction=reduction)
 
 
 @pytest.mark.parametrize(("name", "shape"), [("Dropout", (3, 4, 5)), ("Dropout2d", (2, 8, 3, 3))])

@@ -137,7 +137,7 @@ def test_cross_entropy(shape: tuple[int, ...], reduction: str) -> None:
     tensor = torch.from_numpy(scores).requires_grad_()
     expected = tnn.CrossEntropyLoss(reduction=reduction)(tensor, torch.as_tensor(target))
     expected.sum().backward()
-    loss, grad = nn.CrossEntropyLoss(reduction)(scores, target)
+    loss, grad = nn.CrossEntropyLoss(reduction=reduction)(scores, target)
     np.testing.assert_allclose(loss, expected.detach().numpy(), **CLOSE)
     np.testing.assert_allclose(grad, tensor.grad.numpy(), **CLOSE)
 

@@ -26,6 +26,7 @@ AVG = "kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=T
 PATCH = "kernel_size, dilation=1, padding=0, stride=1"
 RUNNING = "running_mean=None, running_var=None"
 RESPONSE = "size, alpha=0.0001, beta=0.75, k=1.0, *, channel_axis=1"
+CLASSES = "ignore_index=-100, reduction='mean'"
 NEEDS = "needs=(True, True, True)"
 SIGNATURES = {
     "conv{n}d": f"input, weight, bias=None, {CONV}",
@@ -50,6 +51,8 @@ SIGNATURES = {
     "fold_backward": f"grad_output, {PATCH}",
     "pad": "input, pad, mode='constant', value=None",
     "pad_backward": "grad_output, pad, mode='constant'",
+    "interpolate": "input, size=None, scale_factor=None, mode='nearest'",
+    "interpolate_backward": "grad_output, input_shape, size=None, scale_factor=None, mode='nearest'",
     "linear": "input, weight, bias=None",
     "linear_backward": f"grad_output, input, weight, *, {NEEDS}",
     "dropout": "input, p=0.5, training=True, *, generator=None",
@@ -92,8 +95,22 @@ SIGNATURES = {
     "group_norm_backward": "grad_output, input, num_groups, weight=None, eps=1e-05, *, channel_axis=1, " + NEEDS,
     "local_response_norm": f"input, {RESPONSE}",
     "local_response_norm_backward": f"grad_output, input, {RESPONSE}",
-    "cross_entropy": "input, target, *, reduction='mean'",
-    "cross_entropy_backward": "grad_output, input, target, *, reduction='mean'",
+    "cross_entropy": f"input, target, weight=None, *, {CLASSES}, label_smoothing=0.0",
+    "cross_entropy_backward": f"grad_output, input, target, weight=None, *, {CLASSES}, label_smoothing=0.0",
+    "nll_loss": f"input, target, weight=None, *, {CLASSES}",
+    "nll_loss_backward": f"grad_output, input, target, weight=None, *, {CLASSES}",
+    "mse_loss": "input, target, *, reduction='mean'",
+    "mse_loss_backward": "grad_output, input, target, *, reduction='mean'",
+    "l1_loss": "input, target, *, reduction='mean'",
+    "l1_loss_backward": "grad_output, input, target, *, reduction='mean'",
+    "huber_loss": "input, target, *, reduction='mean', delta=1.0",
+    "huber_loss_backward": "grad_output, input, target, *, reduction='mean', delta=1.0",
+    "smooth_l1_loss": "input, target, *, reduction='mean', beta=1.0",
+    "smooth_l1_loss_backward": "grad_output, input, target, *, reduction='mean', beta=1.0",
+    "binary_cross_entropy_with_logits": "input, target, weight=None, *, reduction='mean', pos_weight=None",
+    "binary_cross_entropy_with_logits_backward": (
+        "grad_output, input, target, weight=None, *, reduction='mean', pos_weight=None"
+    ),
 }
 
 
@@ -137,6 +154,8 @@ def calls(n: int) -> dict[str, Callable[..., Any]]:
         "fold_backward": lambda x: reference.fold_backward(x.reshape(2, 4, 6, -1), (2, 1)),
         "pad": lambda x: reference.pad(x, (1, 2), "reflect"),
         "pad_backward": lambda x: reference.pad_backward(x, (1, 2), "replicate"),
+        "interpolate": lambda x: reference.interpolate(x, size=7),
+        "interpolate_backward": lambda x: reference.interpolate_backward(x, (2, 4, *(4,) * n), size=6),
         "linear": lambda x: reference.linear(x, x.reshape(-1, 6), x.reshape(-1)[: x.size // 6]),
         "linear_backward": lambda x: reference.linear_backward(x, x, x.reshape(-1, 6)[:6]),
         "dropout": lambda x: reference.dropout(x, generator=0),
@@ -179,6 +198,18 @@ def calls(n: int) -> dict[str, Callable[..., Any]]:
         "group_norm_backward": lambda x: reference.group_norm_backward(x, x[::-1], 2, x[0, :, *[0] * n]),
         "local_response_norm": lambda x: reference.local_response_norm(x, 3, 0.1),
         "local_response_norm_backward": lambda x: reference.local_response_norm_backward(x, x[::-1], 3, 0.1),
+        "nll_loss": lambda x: reference.nll_loss(x, np.zeros((2, *(6,) * n), int)),
+        "nll_loss_backward": lambda x: reference.nll_loss_backward(x[0, 0, *[0] * n], x, np.ones((2, *(6,) * n), int)),
+        "mse_loss": lambda x: reference.mse_loss(x, x[::-1]),
+        "mse_loss_backward": lambda x: reference.mse_loss_backward(1, x, x[::-1]),
+        "l1_loss": lambda x: reference.l1_loss(x, x[::-1]),
+        "l1_loss_backward": lambda x: reference.l1_loss_backward(1, x, x[::-1]),
+        "huber_loss": lambda x: reference.huber_loss(x, x[::-1]),
+        "huber_loss_backward": lambda x: reference.huber_loss_backward(1, x, x[::-1]),
+        "smooth_l1_loss": lambda x: reference.smooth_l1_loss(x, x[::-1]),
+        "smooth_l1_loss_backward": lambda x: reference.smooth_l1_loss_backward(1, x, x[::-1]),
+        "binary_cross_entropy_with_logits": lambda x: reference.binary_cross_entropy_with_logits(x, x[::-1]),
+        "binary_cross_entropy_with_logits_backward": lambda x: f("binary_cross_entropy_with_logits_backward")(1, x, x),
         "cross_entropy": lambda x: reference.cross_entropy(x, np.zeros((2, *(6,) * n), int)),
         "cross_entropy_backward": lambda x: reference.cross_entropy_backward(1, x, np.ones((2, *(6,) * n), int)),
     }
