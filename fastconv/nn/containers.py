@@ -8,6 +8,8 @@ from typing import Any, overload
 import numpy as np
 
 from fastconv import _check as check
+from fastconv import functional as F
+from fastconv.functional._map import total
 from fastconv.nn._weighted import WeightedModule
 from fastconv.nn.activation import ReLU
 from fastconv.nn.module import Backward, Module
@@ -312,32 +314,38 @@ class Residual(Module):
         around, around_back = (
             (np.asarray(input), None) if shortcut is None else _forward(shortcut, input, needs_input_grad)
         )
-        output = self._sum(output, around)
-        shape, activation_back = output.shape, None
-        if activation is not None:
-            output, activation_back = activation.forward(output)
+        shape, activation_back = np.shape(output), None
+        if type(activation) is ReLU:
+            result = self._sum(output, around, rectify=True)
+            activation_back = lambda grad_output: F.relu_backward(grad_output, result)  # noqa: E731
+        else:
+            result = self._sum(output, around)
+            if activation is not None:
+                result, activation_back = activation.forward(result)
 
         def backward(grad_output: Any) -> Any:
             grad = grad_output if activation_back is None else activation_back(grad_output)
             grad = check.grad("Residual", np.asarray(grad), shape)
             of_body = None if body_back is None else body_back(grad)
             of_around = grad if around_back is None else around_back(grad)
-            return _total([of_body, of_around]) if needs_input_grad else None
+            return total("Residual", of_body, of_around) if needs_input_grad else None
 
-        return output, backward
+        return result, backward
 
     def __call__(self, input: Any) -> Any:
         """Compute the output alone; nothing is kept."""
         body, shortcut, activation = self._parts()
-        output = self._sum(body(input), np.asarray(input) if shortcut is None else shortcut(input))
-        return output if activation is None else activation(output)
+        around, rectify = np.asarray(input) if shortcut is None else shortcut(input), type(activation) is ReLU
+        output = self._sum(body(input), around, rectify)
+        return output if activation is None or rectify else activation(output)
 
-    def _sum(self, output: Any, around: Any) -> Any:
+    @staticmethod
+    def _sum(output: Any, around: Any, rectify: bool = False) -> Any:
         if np.shape(output) != np.shape(around):
             raise ValueError(
                 f"Residual: body and shortcut must give one shape, received {np.shape(output)} and {np.shape(around)}"
             )
-        return _total([output, around])
+        return total("Residual", output, around, rectify=rectify)
 
 
 def _forward(layer: Module, input: Any, needs_input_grad: bool) -> tuple[Any, Backward | None]:
@@ -349,10 +357,10 @@ def _forward(layer: Module, input: Any, needs_input_grad: bool) -> tuple[Any, Ba
 
 def _total(arrays: list[Any]) -> Any:
     """Return the sum as a new array: what branches return may be the caller's own."""
-    total = np.add(arrays[0], arrays[1]) if len(arrays) > 1 else np.array(arrays[0])
-    for array in arrays[2:]:
-        total = np.add(total, array, out=total) if array.dtype == total.dtype else total + array
-    return total
+    found = np.array(arrays[0]) if len(arrays) == 1 else arrays[0]
+    for array in arrays[1:]:
+        found = total("Parallel", found, array)
+    return found
 
 
 def _layer(owner: Module, name: object, layer: Any) -> Module:

@@ -30,6 +30,7 @@ from wrong import (
     padding,
     per_axis,
     powers,
+    reals,
     shapes,
     wrong_rank,
     zeros,
@@ -88,7 +89,8 @@ GRADIENT = r"must have (the )?(shape|axes|batch and channels)|columns|rows|only 
 def gradients(call: Call) -> Iterator[Wrong]:
     """Gradients of another shape than the forward result's."""
     right = np.shape(call.arguments["grad_output"])
-    for wrong in shapes(other_shapes(right), GRADIENT):
+    others = [shape for shape in other_shapes(right) if shape or "target" not in call.arguments]  # one number for all
+    for wrong in shapes(others, GRADIENT):
         if "adaptive_avg" not in call.name or not _another_size(np.shape(wrong.value), right, call.axes):
             yield wrong
 
@@ -344,7 +346,7 @@ def dense(call: Call) -> Iterator[tuple[str, Wrong]]:
 
 
 def pointwise(call: Call) -> Iterator[tuple[str, Wrong]]:
-    """relu, softmax and the loss."""
+    """Activations, softmax and the losses."""
     rule = "shape"
     for name, other in (("grad_output", "output"), ("output", "grad_output")):
         if {name, other} <= call.arguments.keys():
@@ -355,9 +357,31 @@ def pointwise(call: Call) -> Iterator[tuple[str, Wrong]]:
                 )  # fmt: skip
     if "dim" in call.arguments:
         yield from (("dim", wrong) for wrong in no_integers())
-        for value in (2, -3, 2**31, -(2**61), 2**62, -(10**30)):
+        axes = np.ndim(call.arguments.get("input", call.arguments.get("output")))
+        for value in (axes, -axes - 1, 2**31, -(2**61), 2**62, -(10**30)):
             yield "dim", Wrong(value, ValueError, "axis|" + BIG)
-    if "target" in call.arguments:
+    if "pool_size" in call.arguments:
+        for value in (3, 5, 2**31, 2**61):
+            yield "pool_size", Wrong(value, ValueError, "must divide")
+    if call.name.startswith("prelu"):
+        yield from (("weight", wrong) for wrong in shapes([(), (3,), (5,), (0,), (4, 1), (2**31,)], "must have shape"))
+    if "beta" in call.arguments and call.name.startswith("softplus"):
+        yield "beta", Wrong(0, ValueError, "must not be 0")
+    if "delta" in call.arguments:
+        for value in (0, -1, -0.5):
+            yield "delta", Wrong(value, ValueError, "positive")
+    for name in ("weight", "pos_weight"):
+        if name in call.arguments and "target" in call.arguments:
+            classes = call.arguments["input"].shape[1]
+            bad = [(classes + 1,), (classes - 1,), (0,), (2**31,), (1, 1, classes)]
+            yield from ((name, wrong) for wrong in shapes(bad, "must have (a )?shape"))
+    if "label_smoothing" in call.arguments:
+        for value in (-0.1, 1.1, 2):
+            yield "label_smoothing", Wrong(value, ValueError, "from 0 to 1")
+    if "target" in call.arguments and "ignore_index" not in call.arguments:
+        right = call.arguments["target"].shape
+        yield from (("target", wrong) for wrong in shapes(other_shapes(right), "must have the shape of input"))
+    elif "target" in call.arguments:
         classes = call.arguments["input"].shape[1]
         for place in (-1, classes, 2**31, 2**63 - 1, -(2**63)):
             yield "target", Wrong(np.array([0, place]), ValueError, "classes from 0", str(place))
@@ -397,8 +421,18 @@ def kind_of(call: Call | Layer, name: str) -> Iterator[Wrong]:
         return number(1)
     if name in ("ceil_mode", "return_indices", "count_include_pad") or (name == "bias" and isinstance(call, Layer)):
         return flag()
-    if name in ("algorithm", "mode", "reduction", "padding_mode"):
+    if name in ("algorithm", "mode", "reduction", "padding_mode", "approximate"):
         return choice()
+    if name in ("negative_slope", "alpha", "beta", "threshold", "delta", "label_smoothing"):
+        return reals()
+    if name == "pool_size":
+        return number(1)
+    if name == "ignore_index":
+        return no_integers()
+    if name == "target" and "ignore_index" not in call.arguments:
+        return no_floats(np.shape(call.arguments[name]))
+    if name in ("weight", "pos_weight") and "target" in call.arguments:
+        return no_floats(np.shape(call.arguments[name]), optional=True)
     if name == "norm_type":
         return powers()
     if name == "divisor_override":
@@ -422,7 +456,7 @@ def of_operator(call: Call) -> Iterator[tuple[str, Wrong]]:
             yield from ((name, wrong) for wrong in wrong_rank(call.axes, unpool="unpool" in call.name))
     if (
         backward
-        and call.name not in ("pad_backward", "fold_backward", "cross_entropy_backward")
+        and call.name not in ("pad_backward", "fold_backward", "cross_entropy_backward", "nll_loss_backward")
         and "unpool" not in call.name
     ):
         yield from (("grad_output", wrong) for wrong in gradients(call))

@@ -102,15 +102,45 @@ def all_calls(
     rows, w = data(batch, features), data(outputs, features)
     add("linear", 0, input=rows, weight=w, bias=data(outputs))
     add("linear_backward", 0, grad_output=data(batch, outputs), input=rows, weight=w)
-    add("relu", 0, input=x)
-    add("relu_backward", 0, grad_output=data(*x.shape), output=x)
+    elementwise(add, data, x)
     for name in ("softmax", "log_softmax"):
         add(name, 0, input=rows, dim=-1)
         add(f"{name}_backward", 0, grad_output=data(*rows.shape), output=rows, dim=-1)
     target = rng.integers(0, features, batch)
-    add("cross_entropy", 0, input=rows, target=target, reduction="mean")
-    add("cross_entropy_backward", 0, grad_output=np.dtype(dtype).type(1), input=rows, target=target, reduction="mean")
+    for name in ("cross_entropy", "nll_loss"):
+        options = {"target": target, "weight": data(features), "ignore_index": -100, "reduction": "mean"}
+        options |= {"label_smoothing": 0.1} if name == "cross_entropy" else {}
+        add(f"{name}", 0, input=rows, **options)
+        add(f"{name}_backward", 0, grad_output=np.dtype(dtype).type(1), input=rows, **options)
+    for name, option in (
+        ("mse_loss", {}),
+        ("l1_loss", {}),
+        ("huber_loss", {"delta": 1.0}),
+        ("smooth_l1_loss", {"beta": 1.0}),
+        ("binary_cross_entropy_with_logits", {"weight": data(features), "pos_weight": data(features)}),
+    ):
+        pair = {"input": rows, "target": data(*rows.shape), "reduction": "none", **option}
+        add(name, 0, **pair)
+        add(f"{name}_backward", 0, grad_output=data(*rows.shape), **pair)
     return found
+
+
+def elementwise(add: Any, data: Any, x: Array) -> None:
+    """Add a call of every activation of single elements, and of those that look at channels."""
+    for name, saved, options in (
+        ("relu", "output", {}),
+        ("sigmoid", "output", {}),
+        ("tanh", "output", {}),
+        ("leaky_relu", "input", {"negative_slope": 0.1}),
+        ("elu", "input", {"alpha": 0.5}),
+        ("gelu", "input", {"approximate": "none"}),
+        ("silu", "input", {}),
+        ("softplus", "input", {"beta": 2.0, "threshold": 3.0}),
+        ("prelu", "input", {"weight": data(x.shape[1])}),
+    ):
+        add(name, 0, input=x, **options)
+        add(f"{name}_backward", 0, grad_output=data(*x.shape), **{saved: x}, **options)
+    add("maxout", 0, input=x, pool_size=2, dim=1)
 
 
 @dataclass(frozen=True)
@@ -165,5 +195,15 @@ def all_layers(
     features = {"in_features": prod(spatial[2]), "out_features": outputs}
     rows = rng.standard_normal((batch, prod(spatial[2]))).astype(np.float32)
     found["Linear"] = Layer("Linear", 0, "linear", {**features, "bias": True, "generator": 0}, rows)
-    found["ReLU"] = Layer("ReLU", 0, "relu", {}, x)
+    for name, operator, arguments in (
+        ("ReLU", "relu", {}),
+        ("Sigmoid", "sigmoid", {}),
+        ("Tanh", "tanh", {}),
+        ("LeakyReLU", "leaky_relu", {"negative_slope": 0.1}),
+        ("ELU", "elu", {"alpha": 0.5}),
+        ("GELU", "gelu", {"approximate": "none"}),
+        ("SiLU", "silu", {}),
+        ("Softplus", "softplus", {"beta": 2.0, "threshold": 3.0}),
+    ):
+        found[name] = Layer(name, 0, operator, arguments, x)
     return found

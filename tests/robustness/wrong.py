@@ -188,6 +188,14 @@ def other_shapes(right: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [shape for shape in (*found, (*right, 1), (1, *right), right[1:], ()) if shape != right]
 
 
+def reals() -> Iterator[Wrong]:
+    """A finite real number."""
+    for value in (None, "2", "", b"1", 1j, True, np.True_, [2.0], (2,), Opaque(), np.array([2.0])):
+        yield Wrong(value, TypeError, "real number")
+    for value in (nan, inf, -inf, np.float64("nan"), np.float32("inf"), 10**400):
+        yield Wrong(value, ValueError, "finite")
+
+
 def powers() -> Iterator[Wrong]:
     """norm_type."""
     for value in (0, -1, 0.0, -2.5, nan, inf, -inf, np.float64("nan")):
