@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import _engine
-from fastconv._check import ConvProblem
+from fastconv._check import Axis, ConvProblem
 from fastconv._config import current_isa, current_precision
 from fastconv._ops import CONV, CONV_INPUT_GRAD
 
@@ -193,9 +193,23 @@ def fits_grouped(problem: ConvProblem, s: Sizes) -> bool:
     return problem.groups > 1 and max(s.rows, s.reds) <= 64 and s.taps <= 4096
 
 
-def wgrad_direct_cycles(s: Sizes, lanes: int) -> float:
-    """Vectors of output channels, the last one partly empty; partial sums turned to the gradient."""
-    return 1.15 * s.macs / s.rows * -(-s.rows // lanes) + 1.0 * s.rows * s.reds * s.taps
+def _inside(a: Axis) -> float:
+    """The share of an axis' pairs of result and tap whose input is no padding."""
+    pairs = 0
+    for tap in range(a.kernel):
+        offset = tap * a.dilation - a.lo
+        first = max(0, -(offset // a.stride))
+        pairs += max(0, min(a.out, (a.size - 1 - offset) // a.stride + 1) - first)
+    return pairs / (a.kernel * a.out)
+
+
+def wgrad_direct_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
+    """Vectors of output channels, the last one partly empty; partial sums turned to the gradient.
+
+    Inputs of many channels are read where they lie, tap by tap, without padding.
+    """
+    inside = math.prod(_inside(a) for a in problem.axes) if s.reds >= 32 and s.taps <= 128 else 1.0
+    return 1.15 * inside * s.macs / s.rows * -(-s.rows // lanes) + 1.0 * s.rows * s.reds * s.taps
 
 
 def wgrad_winograd_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
@@ -204,10 +218,16 @@ def wgrad_winograd_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
     Fewer lanes also mean fewer registers: what is done once for each sum costs twice as many products.
     """
     per_sum = 1 if lanes > 8 else 2
-    tall, wide = (-(-a.out // 4) for a in problem.axes if not a.trivial)
-    tile_rows = problem.batch * tall
+    *depth, tall, wide = (a for a in problem.axes if not a.trivial)
+    frames = problem.batch * min(tall.dilation, tall.out) * min(wide.dilation, wide.out)
+    tile_rows = frames * math.prod(a.out * _inside(a) for a in depth) * -(-tall.out // (4 * tall.dilation))
+    row = -(-wide.out // (4 * wide.dilation))
     inputs, outputs = -(-s.reds // lanes), -(-s.rows // lanes)
-    products = 36 * s.rows * inputs * (tile_rows * wide + 4 * per_sum)
-    turns = 100 * tile_rows * (6 * inputs * -(-(4 * wide + 2) // lanes) + 4 * outputs * -(-4 * wide // lanes))
-    tiles = tile_rows * wide * (250 * inputs + 200 * outputs)
-    return problem.groups * (products + turns + tiles + 250.0 * per_sum * s.rows * inputs + 10_000)
+    products = 36 * s.rows * inputs * (tile_rows * row + 4 * per_sum)
+    if wide.dilation > 1:  # pixels of a sub-image lie apart, and are turned one by one
+        turns = 1.2 * lanes * tile_rows * (6 * inputs * (4 * row + 2) + 4 * outputs * 4 * row)
+    else:
+        turns = 100 * tile_rows * (6 * inputs * -(-(4 * row + 2) // lanes) + 4 * outputs * -(-4 * row // lanes))
+    tiles = tile_rows * row * (250 * inputs + 200 * outputs)
+    each = products + turns + tiles + 250.0 * per_sum * s.rows * inputs + 10_000
+    return problem.groups * math.prod(a.kernel for a in depth) * each

@@ -187,17 +187,13 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
             "grouped": f"{problem.groups} groups fill vectors of {lanes}: nothing is summed across lanes",
         }
         return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
-    kept = [a for a in problem.axes if not a.trivial]
-    fits = fits_winograd(problem, CONV) and len(kept) == 2 and all(a.dilation == 1 for a in kept)
-    if allows_winograd(dtype) and fits:
-        plain, winograd = wgrad_direct_cycles(s, lanes), wgrad_winograd_cycles(problem, s, lanes)
+    if allows_winograd(dtype) and fits_winograd(problem, CONV):
+        plain, winograd = wgrad_direct_cycles(problem, s, lanes), wgrad_winograd_cycles(problem, s, lanes)
         estimate = f"(estimated cycles: direct {plain:.2g}, winograd {winograd:.2g})"
         if winograd < plain:
             return "winograd", f"36 products for 9 taps over a 4x4 tile instead of 144 {estimate}"
         return "direct", f"transforms would cost more than Winograd's products save {estimate}"
-    if s.taps == 1 and s.dense:
-        return "im2col", "one tap: patches are the input itself, in longer runs than a panel's"
-    return "direct", "output channels in the lanes, inputs broadcast from a padded panel"
+    return "direct", "output channels in the lanes, inputs broadcast from where they lie or from a padded panel"
 
 
 # ---------------------------------------------------------------------------------------------------- plans

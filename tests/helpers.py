@@ -350,6 +350,11 @@ LARGE_CONVS = [
     Conv(12, 33, 40, (8, 8), (1, 1), stride=2),
     Conv(1, 530, 20, (14, 15), (3, 3), padding=1),
     Conv(5, 410, 35, (14, 14), (3, 3), stride=2, padding=1),
+    # weight gradients read in place: runs over images, taps that meet padding alone, swapped operands, written at once
+    Conv(3, 40, 50, (9, 11), (3, 3), padding=((13, 0), (1, 4)), dilation=(6, 2)),
+    Conv(5, 33, 20, (3, 5, 6), (2, 3, 3), padding=1),
+    Conv(2, 48, 70, (31, 23), (1, 1), stride=(3, 2)),
+    Conv(3, 48, 37, (5, 5), (1, 1)),
     # input gradients by phases: many channels, few (at the limits), odd sizes, residues without a tap
     Conv(1, 70, 300, (13, 14), (3, 3), stride=2, padding=1),
     Conv(5, 40, 530, (9, 11), (1, 1), stride=2),

@@ -13,6 +13,9 @@
  *   Y[vector of output channels][f][tile][lane] its scalars
  *   M[k][panel][f][lane] += sum over tiles of Y V
  *
+ * A dilated kernel sees d x d sub-images ("frames") that do not meet: their tiles follow one another. Of a third axis, depth,
+ * each tap is a gradient of its own, from the slices that it meets, one after the other.
+ *
  * Stages alternate: one transforms a chunk of tiles, the next multiplies it. Where one chunk holds all tiles, and there are
  * tiles of gw enough for all threads, a task sums its M in scratch and finishes its gw at once; otherwise M stays in
  * the workspace, frequencies are tasks too, and a last stage finishes. */
@@ -23,8 +26,10 @@
 
 typedef struct {
     int64_t tiles_h;
-    int64_t seg, segs;            /* a unit is `seg` tiles of a row of tiles; units of such a row */
-    int64_t units;                /* of all images */
+    int64_t seg, segs;            /* a unit is `seg` tiles of a row of tiles of a frame; units of such a row */
+    int64_t frames_h, frames_w;
+    int64_t per_slice;            /* units of a slice of an image */
+    int64_t units;                /* at most, of all images */
     int64_t chunk, chunks;        /* units of a chunk */
     int64_t k_vecs, c_panels;     /* of a group */
     int64_t per_y, per_v;         /* elements of one frequency */
@@ -45,17 +50,19 @@ static inline int64_t FN(wgw_odd)(int64_t elements)
 
 /* Units of a chunk: as many bytes of Y and V as M has, which is read and written for each chunk, and no less than fits the
  * second-level cache; but all of them where that saves M altogether and takes no more than twice its bytes. */
-static void FN(wgw_choose_chunk)(FN(wgw_state) *s, int64_t batch, int64_t tiles_w, double y_and_v, double m)
+static void FN(wgw_choose_chunk)(FN(wgw_state) *s, int64_t slices, int64_t tiles_w, double y_and_v, double m)
 {
     double most = (double)FC_PACKED_BYTES, least = (double)FC_WGW_CHUNK, bytes = (double)sizeof(real);
-    double whole = y_and_v * (double)(batch * s->tiles_h * tiles_w), budget = whole <= 2 * m ? whole : m;
+    int64_t tile_rows = s->frames_h * s->frames_w * s->tiles_h;
+    double whole = y_and_v * (double)(slices * tile_rows * tiles_w), budget = whole <= 2 * m ? whole : m;
     budget = budget * bytes < least ? least : budget * bytes > most ? most : budget * bytes;
     double fits = budget / (y_and_v * bytes);
     s->seg = fc_min(FC_WGW_SEGMENT, fits < 1 ? 1 : (int64_t)fits);
     s->segs = fc_ceil_div(tiles_w, s->seg);
     s->seg = fc_ceil_div(tiles_w, s->segs);
     s->segs = fc_ceil_div(tiles_w, s->seg);
-    s->units = batch * s->tiles_h * s->segs;
+    s->per_slice = tile_rows * s->segs;
+    s->units = slices * s->per_slice;
     s->chunk = fc_max(1, fc_min(s->units, (int64_t)fits / s->seg));
     s->chunks = fc_ceil_div(s->units, s->chunk);
     s->chunk = fc_ceil_div(s->units, s->chunks);
@@ -67,10 +74,8 @@ static const char *FN(wgw_prepare)(fc_plan *plan)
     const fc_problem *p = &plan->problem;
     FN(wgw_state) *s = (void *)plan->state;
     const fc_axis *h = &p->axis[1], *w = &p->axis[2];
-    if (p->axis[0].in != 1 || p->axis[0].kernel != 1 || p->axis[0].out != 1)
-        return "two spatial axes";
-    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1 || h->dilation != 1 || w->dilation != 1)
-        return "3x3 kernels with stride 1 and dilation 1";
+    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1)
+        return "3x3 kernels with stride 1, along the last two axes";
     s->k_vecs = fc_ceil_div(p->out_channels, VL);
     s->c_panels = fc_ceil_div(p->in_channels, FC_LANES);
     int64_t side = 256 / (int64_t)sizeof(real); /* of a tile of gw: its M is half of the second-level cache */
@@ -84,9 +89,12 @@ static const char *FN(wgw_prepare)(fc_plan *plan)
     s->m = s->kb * s->per_k;
 
     int64_t rows = p->groups * s->k_tiles; /* of tiles of gw */
-    s->tiles_h = fc_ceil_div(h->out, 4);
+    s->frames_h = fc_min(h->dilation, h->out);
+    s->frames_w = fc_min(w->dilation, w->out);
+    s->tiles_h = fc_ceil_div(h->out, 4 * h->dilation);
     double y_and_v = (double)FC_WINO_F * (double)p->groups * (double)(s->k_vecs * VL + s->c_panels * FC_LANES);
-    FN(wgw_choose_chunk)(s, p->batch, fc_ceil_div(w->out, 4), y_and_v, (double)(rows * s->c_tiles) * (double)s->m);
+    FN(wgw_choose_chunk)(s, p->batch * p->axis[0].out, fc_ceil_div(w->out, 4 * w->dilation), y_and_v,
+                         (double)(rows * s->c_tiles) * (double)s->m);
     s->per_y = FN(wgw_odd)(s->chunk * s->seg * VL);
     s->per_v = FN(wgw_odd)(s->chunk * s->seg * FC_LANES);
     s->y = p->groups * s->k_vecs * FC_WINO_F * s->per_y;
@@ -99,7 +107,7 @@ static const char *FN(wgw_prepare)(fc_plan *plan)
         s->f_parts++;
     s->rows = at_once ? rows : fc_max(1, fc_min(rows, FC_PACKED_BYTES / (int64_t)sizeof(real) / (s->c_tiles * s->m)));
     s->blocks = fc_ceil_div(rows, s->rows);
-    plan->stages = s->blocks * (2 * s->chunks + !at_once);
+    plan->stages = s->blocks * p->axis[0].kernel * (2 * s->chunks + !at_once);
     plan->workspace = (s->y + s->v + (at_once ? 0 : s->rows * s->c_tiles * s->m)) * (int64_t)sizeof(real);
     int64_t panel = 6 * (4 * s->seg + 2) * VL;
     plan->scratch = FC_SCRATCH_HEAD + (fc_max(panel, at_once ? s->m : 0)) * (int64_t)sizeof(real) +
@@ -107,22 +115,35 @@ static const char *FN(wgw_prepare)(fc_plan *plan)
     return NULL;
 }
 
-/* A stage: block of tile rows, chunk, and which of the three steps. */
+/* A stage: block of tile rows, tap along depth and the slices of gy that it meets, chunk, and which of the three steps. */
 typedef struct {
-    int64_t row0, rows, chunk;
+    int64_t row0, rows, tap, slice0, slices, chunk;
     enum { FN(WGW_TRANSFORM), FN(WGW_MULTIPLY), FN(WGW_FINISH) } step;
 } FN(wgw_stage);
 
 static FN(wgw_stage) FN(wgw_stage_at)(const fc_plan *plan, int64_t stage)
 {
     const FN(wgw_state) *s = (const void *)plan->state;
-    int64_t per_block = plan->stages / s->blocks, i = stage % per_block;
+    const fc_corr_axis depth = fc_forward_axis(&plan->problem.axis[0]);
+    int64_t per_tap = plan->stages / s->blocks / depth.taps, i = stage % per_tap;
     FN(wgw_stage) at;
-    at.row0 = stage / per_block * s->rows;
+    at.tap = stage / per_tap % depth.taps;
+    int64_t first = depth.off + at.tap * depth.offstep; /* what the first slice meets */
+    at.slice0 = first < 0 ? fc_min(depth.count, fc_ceil_div(-first, depth.xstep)) : 0;
+    at.slices = first >= plan->problem.axis[0].in ? 0 : (plan->problem.axis[0].in - 1 - first) / depth.xstep + 1;
+    at.slices = fc_max(0, fc_min(at.slices, depth.count) - at.slice0);
+    at.row0 = stage / per_tap / depth.taps * s->rows;
     at.rows = fc_min(s->rows, plan->problem.groups * s->k_tiles - at.row0);
     at.chunk = i / 2;
     at.step = i == 2 * s->chunks ? FN(WGW_FINISH) : i % 2 ? FN(WGW_MULTIPLY) : FN(WGW_TRANSFORM);
     return at;
+}
+
+/* Units of a stage's chunk. */
+static inline int64_t FN(wgw_units)(const fc_plan *plan, const FN(wgw_stage) *at)
+{
+    const FN(wgw_state) *s = (const void *)plan->state;
+    return fc_max(0, fc_min(s->chunk, plan->problem.batch * at->slices * s->per_slice - at->chunk * s->chunk));
 }
 
 /* Channels of x that a block of tile rows needs: whole groups. */
@@ -146,17 +167,26 @@ static ptrdiff_t FN(wgw_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stag
     return at.rows * s->c_tiles * (at.step == FN(WGW_MULTIPLY) ? s->f_parts : FC_WGW_SLICES);
 }
 
+/* A frame's view of an axis of x or gy: pixel i is at first + i*step. */
+typedef struct {
+    int64_t first, step, size;
+} FN(wgw_axis);
+
 /* Pixels w0 .. w0+n of row h of up to VL channels, turned to [pixel][lane]; zero outside the image. */
-static void FN(wgw_row)(const fc_array *a, const real *first, int64_t channels, int64_t h, int64_t height, int64_t w0, int64_t n,
-                        int64_t width, real *dst)
+static void FN(wgw_row)(const fc_array *a, const real *plane, int64_t channels, const FN(wgw_axis) *tall, int64_t h,
+                        const FN(wgw_axis) *wide, int64_t w0, int64_t n, real *dst)
 {
-    int64_t lo = fc_min(n, fc_max(0, -w0)), hi = fc_max(lo, fc_min(n, width - w0));
-    if (h < 0 || h >= height || lo == hi) {
+    int64_t row = tall->first + h * tall->step, column = wide->first + w0 * wide->step;
+    int64_t lo = column < 0 ? fc_min(n, fc_ceil_div(-column, wide->step)) : 0;
+    int64_t hi = column < wide->size ? fc_max(lo, fc_min(n, (wide->size - 1 - column) / wide->step + 1)) : lo;
+    if (row < 0 || row >= tall->size || lo == hi) {
         FN(fill_run)(dst, 0, n * VL);
         return;
     }
+    fc_array frame = *a;
+    frame.stride[4] *= wide->step;
     FN(fill_run)(dst, 0, lo * VL);
-    FN(turn_run)(first + h * a->stride[3] + (w0 + lo) * a->stride[4], a, hi - lo, channels, lo, 0, dst);
+    FN(turn_run)(plane + row * a->stride[3] + (column + lo * wide->step) * a->stride[4], &frame, hi - lo, channels, lo, 0, dst);
     FN(fill_run)(dst + hi * VL, 0, (n - hi) * VL);
 }
 
@@ -217,23 +247,26 @@ static void FN(wgw_transform)(const fc_plan *plan, fc_call *call, const FN(wgw_s
     if (channels <= 0) /* the second vector of a panel that has one */
         return;
     real *y = (real *)call->workspace, *v = y + s->y, *ring = (real *)(scratch + FC_SCRATCH_HEAD);
-    int64_t pad_h = of_x ? p->axis[1].pad : 0, pad_w = of_x ? p->axis[2].pad : 0, halo = of_x ? 2 : 0;
-    int64_t height = of_x ? p->axis[1].in : p->axis[1].out, width = of_x ? p->axis[2].in : p->axis[2].out;
-    int64_t columns = 4 * s->seg + halo, row = columns * VL;
+    const fc_axis *h = &p->axis[1], *w = &p->axis[2];
+    int64_t halo = of_x ? 2 : 0, columns = 4 * s->seg + halo, row = columns * VL;
     int64_t lanes = fc_min(FC_LANES, fc_round_up(p->in_channels - i / FC_ROWS_NV * FC_LANES, VL));
     v += (g * s->c_panels + i / FC_ROWS_NV) * FC_WINO_F * s->per_v + i % FC_ROWS_NV * VL;
     y += (g * s->k_vecs + i) * FC_WINO_F * s->per_y;
 
-    int64_t start = at->chunk * s->chunk, count = fc_min(s->chunk, s->units - start);
+    int64_t start = at->chunk * s->chunk, count = FN(wgw_units)(plan, at);
     int64_t u0 = FN(even_start)(count, s->splits, split), u1 = FN(even_start)(count, s->splits, split + 1);
     for (int64_t u = u0; u < u1; u++) {
-        int64_t th = (start + u) % s->tiles_h, tw = (start + u) / s->tiles_h % s->segs * s->seg;
-        int64_t n = (start + u) / s->tiles_h / s->segs;
-        const real *first = (const real *)a->data + n * a->stride[0] + (g * all + i * VL) * a->stride[1];
-        int64_t r0 = of_x && u > u0 && th > 0 ? 2 : 0, top = of_x ? 4 * th : 0;
-        for (int64_t r = r0; r < 4 + halo; r++)
-            FN(wgw_row)(a, first, channels, 4 * th + r - pad_h, height, 4 * tw - pad_w, columns, width,
-                        ring + (top + r) % 6 * row);
+        int64_t th = (start + u) % s->tiles_h, r = (start + u) / s->tiles_h; /* the number of a column of units */
+        int64_t tw = r % s->segs * s->seg, fw = r / s->segs % s->frames_w, fh = r / s->segs / s->frames_w % s->frames_h;
+        int64_t slice = (start + u) / s->per_slice, n = slice / at->slices, d = at->slice0 + slice % at->slices;
+        FN(wgw_axis) tall = {of_x ? fh - h->pad : fh, h->dilation, of_x ? h->in : h->out};
+        FN(wgw_axis) wide = {of_x ? fw - w->pad : fw, w->dilation, of_x ? w->in : w->out};
+        if (of_x)
+            d = d * p->axis[0].stride + at->tap * p->axis[0].dilation - p->axis[0].pad;
+        const real *plane = (const real *)a->data + n * a->stride[0] + (g * all + i * VL) * a->stride[1] + d * a->stride[2];
+        int64_t top = of_x ? 4 * th : 0;
+        for (int64_t k = of_x && u > u0 && th > 0 ? 2 : 0; k < 4 + halo; k++)
+            FN(wgw_row)(a, plane, channels, &tall, 4 * th + k, &wide, 4 * tw, columns, ring + (top + k) % 6 * row);
         if (of_x)
             FN(wgw_transform_x)(ring, row, top, s->seg, v + u * s->seg * lanes, s->per_v, lanes);
         else
@@ -243,7 +276,7 @@ static void FN(wgw_transform)(const fc_plan *plan, fc_call *call, const FN(wgw_s
 
 /* G' on both sides of M of some input channels, one output channel. Eight taps of a vector of channels are interleaved in registers, the ninth, which
  * would make the network of shuffles twice as large, goes in one by one. */
-static void FN(wgw_inverse)(const real *m, int64_t channels, real *gw)
+static void FN(wgw_inverse)(const real *m, int64_t channels, real *gw, ptrdiff_t channel)
 {
     for (int64_t c = 0; c < channels; c += VL) {
         vec half[18], w[9], b[8];
@@ -268,8 +301,8 @@ static void FN(wgw_inverse)(const real *m, int64_t channels, real *gw)
         FC_UNROLL for (int i = 0; i < 8; i++) FN(store)(taps + i * VL, w[i]);
         FN(store)(last, w[8]);
         for (int64_t i = 0; i < fc_min(VL, channels - c); i++) {
-            memcpy(gw + (c + i) * 9, taps + i * 8, 8 * sizeof(real));
-            gw[(c + i) * 9 + 8] = last[i];
+            memcpy(gw + (c + i) * channel, taps + i * 8, 8 * sizeof(real));
+            gw[(c + i) * channel + 8] = last[i];
         }
     }
 }
@@ -292,15 +325,33 @@ static FN(wgw_tile) FN(wgw_tile_at)(const fc_plan *plan, const FN(wgw_stage) *at
     return t;
 }
 
-static void FN(wgw_finish)(const fc_plan *plan, fc_call *call, const FN(wgw_tile) *t, const real *m, int64_t k0, int64_t k1)
+/* Row k of a tile in gw. */
+static inline real *FN(wgw_result)(const fc_plan *plan, const fc_call *call, const FN(wgw_stage) *at, const FN(wgw_tile) *t,
+                                   int64_t k)
+{
+    const fc_array *gw = &call->array[3];
+    return (real *)gw->data + (t->g * plan->problem.out_channels + t->k0 + k) * gw->stride[0] + t->c0 * gw->stride[1] +
+           at->tap * gw->stride[2];
+}
+
+static void FN(wgw_finish)(const fc_plan *plan, const fc_call *call, const FN(wgw_stage) *at, const FN(wgw_tile) *t,
+                           const real *m, int64_t k0, int64_t k1)
 {
     const FN(wgw_state) *s = (const void *)plan->state;
-    const fc_array *gw = &call->array[3];
-    for (int64_t k = k0; k < k1; k++)
+    ptrdiff_t channel = call->array[3].stride[1];
+    for (int64_t k = k0; k < k1; k++) {
+        real *to = FN(wgw_result)(plan, call, at, t, k);
         for (int64_t c = 0; c < t->channels; c += FC_LANES)
-            FN(wgw_inverse)(m + k * s->per_k + c * FC_WINO_F, fc_min(FC_LANES, t->channels - c),
-                            (real *)gw->data + (t->g * plan->problem.out_channels + t->k0 + k) * gw->stride[0] +
-                                (t->c0 + c) * gw->stride[1]);
+            FN(wgw_inverse)(m + k * s->per_k + c * FC_WINO_F, fc_min(FC_LANES, t->channels - c), to + c * channel, channel);
+    }
+}
+
+/* Asks for share i of n of a run that the second-level cache shall hold soon. */
+static inline void FN(wgw_fetch)(const real *p, int64_t elements, int64_t i, int64_t n)
+{
+    int64_t line = FC_ALIGN / (int64_t)sizeof(real), lines = fc_ceil_div(elements, line);
+    for (int64_t k = FN(even_start)(lines, n, i); k < FN(even_start)(lines, n, i + 1); k++)
+        __builtin_prefetch(p + k * line, 0, 2);
 }
 
 /* The products of frequencies f0 .. f1 of a tile, summed over a chunk. */
@@ -310,8 +361,8 @@ static void FN(wgw_multiply)(const fc_plan *plan, fc_call *call, const FN(wgw_st
     int64_t part = task % s->f_parts, i = task / s->f_parts;
     int64_t f0 = part * (FC_WINO_F / s->f_parts), f1 = f0 + FC_WINO_F / s->f_parts;
     FN(wgw_tile) t = FN(wgw_tile_at)(plan, at, i);
-    int at_once = plan->stages == 2 * s->blocks * s->chunks;
-    int64_t tiles = fc_min(s->chunk, s->units - at->chunk * s->chunk) * s->seg;
+    int at_once = plan->stages == 2 * s->blocks * s->chunks * plan->problem.axis[0].kernel;
+    int64_t tiles = FN(wgw_units)(plan, at) * s->seg;
     real *y = (real *)call->workspace, *v = y + s->y, *local = (real *)(scratch + FC_SCRATCH_HEAD);
     real *m = at_once ? local : v + s->v + i * s->m;
     ptrdiff_t *row_at = (ptrdiff_t *)(local + (at_once ? s->m : 0)), *tile_at = row_at + s->kb;
@@ -322,7 +373,11 @@ static void FN(wgw_multiply)(const fc_plan *plan, fc_call *call, const FN(wgw_st
     y += t.g * s->k_vecs * FC_WINO_F * s->per_y;
     v += (t.g * s->c_panels + t.c0 / FC_LANES) * FC_WINO_F * s->per_v;
     int64_t groups = fc_ceil_div(t.rows, FC_ROWS_MAX), depths = fc_ceil_div(tiles, FC_WGW_DEPTH);
-    for (int64_t f = f0; f < f1; f++)
+    if (at->chunk == 0 && tiles == 0)
+        depths = 1; /* a tap that meets padding alone: sums of nothing */
+    for (int64_t f = f0; f < f1; f++) {
+        for (int64_t k = FN(even_start)(t.rows, FC_WINO_F, f); at_once && k < FN(even_start)(t.rows, FC_WINO_F, f + 1); k++)
+            FN(wgw_fetch)(FN(wgw_result)(plan, call, at, &t, k), t.channels * call->array[3].stride[1], 0, 1); /* where sums go */
         for (int64_t c = 0; c < t.channels; c += FC_LANES) {
             int64_t lanes = fc_round_up(fc_min(FC_LANES, t.channels - c), VL);
             const real *panel = v + (c / FC_LANES * FC_WINO_F + f) * s->per_v;
@@ -334,13 +389,19 @@ static void FN(wgw_multiply)(const fc_plan *plan, fc_call *call, const FN(wgw_st
                     for (int64_t r = 0; r < rows; r++) /* no pattern that the machine would foresee */
                         for (int64_t e = 0; e < lanes; e += FC_ALIGN / (int64_t)sizeof(real))
                             __builtin_prefetch(to.c + r * to.ldc + e, 1);
+                    if (f + 1 < f1) { /* scalars and vectors of the next frequency come from the third level */
+                        FN(wgw_fetch)(panel + s->per_v + t0 * lanes, depth * lanes, j, groups);
+                        if (c == 0)
+                            FN(wgw_fetch)(y + row_at[k] / VL * VL + (f + 1) * s->per_y + t0 * VL, depth * VL, 0, 1);
+                    }
                     FN(fma_rows)((int)rows, (int)(lanes / VL), y + f * s->per_y, row_at + k, tile_at + t0, depth,
                                  panel + t0 * lanes, lanes, to);
                 }
             }
         }
+    }
     if (at_once)
-        FN(wgw_finish)(plan, call, &t, m, 0, t.rows);
+        FN(wgw_finish)(plan, call, at, &t, m, 0, t.rows);
 }
 
 static void FN(wgw_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
@@ -355,7 +416,7 @@ static void FN(wgw_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptr
         int64_t slice = task % FC_WGW_SLICES, i = task / FC_WGW_SLICES;
         FN(wgw_tile) t = FN(wgw_tile_at)(plan, &at, i);
         const real *m = (const real *)call->workspace + s->y + s->v + i * s->m;
-        FN(wgw_finish)(plan, call, &t, m, FN(even_start)(t.rows, FC_WGW_SLICES, slice),
+        FN(wgw_finish)(plan, call, &at, &t, m, FN(even_start)(t.rows, FC_WGW_SLICES, slice),
                        FN(even_start)(t.rows, FC_WGW_SLICES, slice + 1));
     }
 }

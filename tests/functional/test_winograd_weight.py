@@ -79,6 +79,47 @@ def test_sums_that_exceed_the_workspace():
     assert np.count_nonzero(np.delete(found, channels, axis=0)) == 0
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("isa", USABLE_ISAS)
+@pytest.mark.parametrize(
+    ("shape", "k", "kernel", "options"),
+    [
+        ((2, 5, 23, 30), 7, (3, 3), {"dilation": 2, "padding": 2}),
+        ((1, 17, 19, 40), 33, (3, 3), {"dilation": (3, 5), "padding": ((4, 1), (0, 7))}),
+        ((1, 4, 40, 30), 3, (3, 3), {"dilation": (19, 12), "padding": 1}),  # fewer results than sub-images
+        ((2, 6, 7, 13, 18), 9, (3, 3, 3), {"padding": 1}),
+        ((2, 40, 5, 9, 9), 70, (3, 3, 3), {"padding": ((2, 0), (1, 1), (0, 2)), "dilation": (2, 1, 2)}),
+        ((1, 8, 2, 12, 12), 16, (5, 3, 3), {"groups": 2, "padding": (4, 1, 1)}),  # some meet padding
+        ((1, 3, 1, 12, 12), 5, (3, 3, 3), {"padding": ((0, 2), (1, 1), (1, 1))}),  # two taps in padding
+    ],
+)
+def test_dilation_and_depth(isa, dtype, shape, k, kernel, options):
+    """Sub-images of dilated kernels, and slices of kernels with three axes."""
+    rng = np.random.default_rng(7)
+    n, groups = len(kernel), options.get("groups", 1)
+    backward = {"needs": (False, True, False), **options}
+    x, weight = rng.standard_normal(shape), rng.standard_normal((k, shape[1] // groups, *kernel))
+    gy = rng.standard_normal(getattr(fc, f"conv{n}d")(x, weight, **options, algorithm="direct").shape)
+    expected = getattr(reference, f"conv{n}d_backward")(gy, x, weight, **backward)[1]
+    with isa_limit(isa):
+        arrays = [a.astype(dtype) for a in (gy, x, weight)]
+        found = getattr(fc, f"conv{n}d_backward")(*arrays, **backward, algorithm="winograd")[1]
+    assert relative_error(found, expected) < WINOGRAD_BOUND[dtype]
+
+
+def test_a_stride_along_depth():
+    rng = np.random.default_rng(8)
+    x, weight = rng.standard_normal((2, 32, 7, 28, 28)), rng.standard_normal((48, 32, 3, 3, 3))
+    gy, options = rng.standard_normal((2, 48, 4, 28, 28)), {"padding": 1, "stride": (2, 1, 1)}
+    needs = {"needs": (False, True, False)}
+    expected = fc.conv3d_backward(gy, x, weight, **options, **needs, algorithm="direct")[1]
+    gy, x, weight = (a.astype(np.float32) for a in (gy, x, weight))
+    with fc.precision("high"):
+        assert fc.explain("conv3d_backward", x, weight, **options)[1].algorithm == "winograd"
+        found = fc.conv3d_backward(gy, x, weight, **options, **needs)[1]
+    assert relative_error(found, expected) < WINOGRAD_BOUND[np.float32]
+
+
 def test_long_sums_keep_the_bound():
     x, weight, gy, expected = problem(np.random.default_rng(1), 4, 1, 4, 5, 250, 250)
     found = gradient(gy.astype("f"), x.astype("f"), weight.astype("f"), padding=1)
@@ -132,7 +173,7 @@ def test_strided_inputs_and_nan():
 
 
 @pytest.mark.parametrize(
-    ("shape", "options"), [((4, 4, 5, 5), {}), ((4, 4, 3, 3), {"stride": 2}), ((4, 4, 3, 3), {"dilation": 2})]
+    ("shape", "options"), [((4, 4, 5, 5), {}), ((4, 4, 3, 3), {"stride": 2}), ((4, 4, 3, 3), {"stride": (1, 2)})]
 )
 def test_what_it_cannot_do_is_refused(shape, options):
     x, weight = np.ones((1, 4, 12, 12)), np.ones(shape)
@@ -142,13 +183,15 @@ def test_what_it_cannot_do_is_refused(shape, options):
 
 
 def test_auto_takes_it_where_it_saves_and_precision_allows():
-    def choice(n, c, k, size, dtype=np.float32):
+    def choice(n, c, k, size, dtype=np.float32, dilation=1):
         x, weight = np.zeros((n, c, size, size), dtype), np.zeros((k, c, 3, 3), dtype)
-        return fc.explain("conv2d_backward", x, weight, padding=1)[1].algorithm
+        return fc.explain("conv2d_backward", x, weight, padding=dilation, dilation=dilation)[1].algorithm
 
     with fc.precision("high"):
         assert choice(8, 64, 64, 56) == choice(1, 256, 256, 14) == choice(8, 512, 512, 7) == "winograd"
         assert choice(8, 64, 64, 56, np.float64) != "winograd"
         assert choice(8, 3, 64, 56) != "winograd"
+        assert choice(1, 256, 256, 28, dilation=2) == "winograd"
+        assert choice(1, 256, 256, 28, dilation=12) != "winograd"  # sub-images of 2 or 3 pixels
         assert choice(1, 512, 512, 3) != "winograd"
     assert choice(8, 64, 64, 56) != "winograd"  # at "highest", as conftest.py sets it
