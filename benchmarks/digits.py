@@ -46,7 +46,7 @@ TASKS = (
         "ResNet-8",
         lambda **options: models.small_resnet(8, in_channels=1, **options),
         side=16,
-        epochs=30,
+        epochs=16,
         learning_rate=3e-3,
         goal=0.99,
         shift=1,
