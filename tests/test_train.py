@@ -140,6 +140,8 @@ def test_regression_has_no_accuracy() -> None:
     np.testing.assert_allclose(model.weight.data, [[1, 2, 3]], atol=0.1)
     evaluation = train.evaluate(model, (x, target), mean_square)
     assert (evaluation.accuracy, evaluation.predictions) == (None, None)
+    with pytest.raises(ValueError, match="targets that are classes"):
+        _ = evaluation.confusion
 
 
 def test_what_is_frozen_stays() -> None:
@@ -308,7 +310,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, figures: list[tuple[float, float]]
 
     def measure(*_: Any) -> train.Evaluation:
         loss, accuracy = next(found)
-        return train.Evaluation(loss, accuracy, None, LABELS)
+        return train.Evaluation(loss, accuracy, None, LABELS, None)
 
     monkeypatch.setattr(sys.modules["fastconv.train._loop"], "_measure", measure)
 
@@ -428,6 +430,15 @@ def test_evaluation_leaves_the_model_as_it_was() -> None:
     assert first.loss == pytest.approx(second.loss, rel=1e-5)
     assert first.accuracy == second.accuracy
     np.testing.assert_array_equal(first.targets, LABELS)
+
+
+def test_confusion() -> None:
+    model = nn.Linear(3, 3, bias=False)
+    model.weight.data[...] = np.eye(3)
+    x = np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 1]]  # the third class is never predicted, nor right
+    found = train.evaluate(model, (x, [0, 1, 1, 1, 0]))
+    np.testing.assert_array_equal(found.confusion, [[1, 1, 0], [1, 2, 0], [0, 0, 0]])
+    assert np.trace(found.confusion) / 5 == found.accuracy
 
 
 # -- memory --

@@ -19,6 +19,7 @@ from fastconv import nn, optim
 from fastconv._extras import require
 from fastconv._files import load, save
 from fastconv.data import DataLoader
+from fastconv.metrics import confusion_matrix
 from fastconv.train import _checkpoint as checkpoint
 from fastconv.train._history import Epoch, History
 from fastconv.train._interrupt import Interrupt
@@ -336,13 +337,27 @@ class _Run:
 class Evaluation(NamedTuple):
     """How well a model does on some data: mean loss, share of right classes, and each prediction.
 
-    Where targets are no classes, `accuracy` and `predictions` are None.
+    Where targets are no classes, `accuracy`, `predictions` and `classes`, their number, are None.
     """
 
     loss: float
     accuracy: float | None
     predictions: Array | None
     targets: Array
+    classes: int | None
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """How often each class (row) was taken for each (column), see `fastconv.metrics.confusion_matrix`.
+
+        Raises
+        ------
+        ValueError
+            When targets are no classes.
+        """
+        if self.predictions is None:
+            raise ValueError("Evaluation: confusion needs targets that are classes, received others")
+        return confusion_matrix(self.predictions, self.targets, self.classes)
 
     def __str__(self) -> str:
         return f"loss {self.loss:.4f}" + ("" if self.accuracy is None else f", accuracy {100 * self.accuracy:.2f} %")
@@ -370,13 +385,16 @@ def evaluate(model: nn.Module, data: Samples, loss: Loss | None = None) -> Evalu
     >>> evaluation = evaluate(model, ([[2.0, 0.0], [0.0, 3.0], [0.5, 1.0]], [0, 1, 0]))
     >>> round(evaluation.accuracy, 3), evaluation.predictions
     (0.667, array([0, 1, 1]))
+    >>> evaluation.confusion
+    array([[1, 1],
+           [0, 1]])
     """
     return _measure(model, _loader(data, shuffle=False), nn.CrossEntropyLoss() if loss is None else loss, lambda: None)
 
 
 def _measure(model: nn.Module, data: DataLoader, loss: Loss, tick: Callable[[], None]) -> Evaluation:
     """Measure; `tick` is called after each batch."""
-    total, samples = 0.0, 0
+    total, samples, classes = 0.0, 0, None
     predictions: list[Array | None] = []
     right: list[Array] = []
     with _evaluating(model):
@@ -386,13 +404,14 @@ def _measure(model: nn.Module, data: DataLoader, loss: Loss, tick: Callable[[], 
             samples += len(inputs)
             predictions.append(_predictions(outputs, targets))
             right.append(targets)
+            classes = np.shape(outputs)[1] if predictions[-1] is not None else None
             tick()
     found = [one for one in predictions if one is not None]
     expected = np.concatenate(right)
     if len(found) < len(predictions):
-        return Evaluation(total / samples, None, None, expected)
+        return Evaluation(total / samples, None, None, expected, None)
     predicted = np.concatenate(found)
-    return Evaluation(total / samples, float(np.mean(predicted == expected)), predicted, expected)
+    return Evaluation(total / samples, float(np.mean(predicted == expected)), predicted, expected, classes)
 
 
 def _predictions(outputs: Any, targets: Array) -> Array | None:
