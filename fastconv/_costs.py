@@ -230,4 +230,6 @@ def wgrad_winograd_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
         turns = 100 * tile_rows * (6 * inputs * -(-(4 * row + 2) // lanes) + 4 * outputs * -(-4 * row // lanes))
     tiles = tile_rows * row * (250 * inputs + 200 * outputs)
     each = products + turns + tiles + 250.0 * per_sum * s.rows * inputs + 10_000
+    if wide.dilation > 1:  # small sub-images make many tiles, whose transforms come from far away
+        each *= 1.3
     return problem.groups * math.prod(a.kernel for a in depth) * each
