@@ -1,4 +1,4 @@
-"""``python -m fastconv``: information and the benchmark, from the command line."""
+"""``python -m fastconv``: information, the benchmark and the tour, from the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 import fastconv as fc
-from fastconv.bench import command
+from fastconv.bench import command as bench_command
+from fastconv.demo import command as demo_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,12 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="version, compiler, instruction sets and threads, and why")
     bench = commands.add_parser("bench", help="convolution against fully connected layers, on real images")
-    command.add_arguments(bench)
+    bench_command.add_arguments(bench)
+    demo = commands.add_parser("demo", help="why convolution: a page of pictures, in under two minutes")
+    demo_command.add_arguments(demo)
     options = parser.parse_args(arguments)
     if options.command == "info":
         fc.show_config()
         return 0
-    return command.run(options)
+    return bench_command.run(options) if options.command == "bench" else demo_command.run(options)
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ def convolution(
     """
     op = "convolution"
     problem = _problem(op, input_shape, out_channels, kernel_size, stride, padding, dilation, groups)
-    return _windowed(op, problem, kernels=1, sets_of_biases=1, bias=bias)
+    return _windowed(op, problem, kernels=1, bias=bias)
 
 
 def locally_connected(
@@ -219,7 +219,7 @@ def locally_connected(
     op = "locally_connected"
     problem = _problem(op, input_shape, out_channels, kernel_size, stride, padding, dilation, groups)
     positions = prod(axis.out for axis in problem.axes)
-    return _windowed(op, problem, kernels=positions, sets_of_biases=positions, bias=bias)
+    return _windowed(op, problem, kernels=positions, bias=bias)
 
 
 def tiled(
@@ -236,8 +236,8 @@ def tiled(
 ) -> Connections:
     """Count tiled convolution: `tile` kernels are used in turn along each axis, so positions `tile` apart share.
 
-    Parameters, errors and result are those of `convolution`; there is one bias a map. ``tile=1`` is convolution, a
-    tile as large as the output is local connection.
+    Parameters, errors and result are those of `convolution`; each kernel has a bias for each map. ``tile=1`` is
+    convolution, a tile as large as the output is local connection.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def tiled(
     problem = _problem(op, input_shape, out_channels, kernel_size, stride, padding, dilation, groups)
     tiles = check.per_axis(op, "tile", tile, len(problem.axes), 1)
     kernels = prod(min(axis.out, t) for axis, t in zip(problem.axes, tiles, strict=True))
-    return _windowed(op, problem, kernels=kernels, sets_of_biases=1, bias=bias)
+    return _windowed(op, problem, kernels=kernels, bias=bias)
 
 
 def count(layer: nn.Module, input_shape: Sequence[int]) -> Connections:
@@ -297,7 +297,7 @@ def count(layer: nn.Module, input_shape: Sequence[int]) -> Connections:
     known: Any = layer
     if known.in_channels != check.sizes("count", "input_shape", input_shape)[0]:
         raise ValueError(f"count: {layer!r} takes {known.in_channels} channels, received input_shape={input_shape!r}")
-    more = {"tile": known.tile} if pattern is tiled else {}
+    more = {"tile": known.weight.shape[: len(known.kernel_size)]} if pattern is tiled else {}
     options = {name: getattr(known, name) for name in ("kernel_size", "stride", "padding", "dilation", "groups")}
     return pattern(input_shape, known.out_channels, **more, **options, bias=bias)
 
@@ -340,7 +340,7 @@ def _problem(
     return check.conv_problem(op, n, (1, *shape), False, weight, stride, padding, dilation, g)
 
 
-def _windowed(op: str, problem: check.ConvProblem, *, kernels: int, sets_of_biases: int, bias: bool) -> Connections:
+def _windowed(op: str, problem: check.ConvProblem, *, kernels: int, bias: bool) -> Connections:
     channels = problem.groups * problem.out_channels
     fan_in = problem.in_channels * prod(axis.kernel for axis in problem.axes)
     return Connections(
@@ -349,7 +349,7 @@ def _windowed(op: str, problem: check.ConvProblem, *, kernels: int, sets_of_bias
         fan_in,
         connections=channels * problem.in_channels * prod(map(_taps_inside, problem.axes)),
         weights=kernels * channels * fan_in,
-        biases=sets_of_biases * channels if check.flag(op, "bias", bias) else 0,
+        biases=kernels * channels if check.flag(op, "bias", bias) else 0,
     )
 
 

@@ -240,9 +240,11 @@ def as_linear(layer: nn.Module, input_shape: Sequence[int]) -> nn.Linear:
     dense = nn.Linear(wires.shape[1], wires.shape[0], known.bias is not None, dtype=known.weight.dtype, generator=0)
     dense.weight.data[...] = wires.matrix(known.weight.data)
     if known.bias is not None and dense.bias is not None:
-        bias = known.bias.data  # (O,), or (O, *spatial) where each position has its own
-        missing = (1,) * (len(wires.output_shape) - bias.ndim)
-        dense.bias.data[...] = np.broadcast_to(bias.reshape(*bias.shape, *missing), wires.output_shape).reshape(-1)
+        bias = known.bias.data  # (O,), (O, *tile) where kernels are used in turn, or (O, *spatial)
+        bias = bias.reshape(*bias.shape, *(1,) * (len(wires.output_shape) - bias.ndim))
+        for axis in range(1, bias.ndim):
+            bias = bias.take(np.arange(wires.output_shape[axis]) % bias.shape[axis], axis)
+        dense.bias.data[...] = bias.reshape(-1)
     return dense
 
 
@@ -355,10 +357,22 @@ def _shared(layer: Any, problem: check.ConvProblem) -> tuple[Indices, tuple[int,
     return np.arange(prod(shape)).reshape(shape[0], 1, shape[1], -1), shape
 
 
+def _in_turn(layer: Any, problem: check.ConvProblem) -> tuple[Indices, tuple[int, ...]]:
+    """As many kernels as the first axes of the weight say, used in turn: one for each position in local connection."""
+    n, shape = len(problem.axes), layer.weight.shape
+    outs = problem.output_shape[-n:]
+    turns = [place % tile for place, tile in zip(np.indices(outs).reshape(n, -1), shape[:n], strict=True)]
+    kernels = np.arange(prod(shape)).reshape(prod(shape[:n]), *shape[n : n + 2], -1)
+    return kernels[np.ravel_multi_index(turns, shape[:n])].swapaxes(0, 1), shape
+
+
 _KERNELS: dict[str, Callable[[Any, check.ConvProblem], tuple[Indices, tuple[int, ...]]]] = {
     "Conv1d": _shared,
     "Conv2d": _shared,
     "Conv3d": _shared,
+    "LocallyConnected1d": _in_turn,
+    "LocallyConnected2d": _in_turn,
+    "TiledConv2d": _in_turn,
 }
 
 

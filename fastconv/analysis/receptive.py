@@ -238,9 +238,9 @@ class ReceptiveField:
         """Windows of an adaptive pooling: regular where sides divide, else the widest counts for all."""
         n = len(self.size)
         wanted = layer.output_size if isinstance(layer.output_size, tuple) else (layer.output_size,) * n
+        if all(size == 1 for size in wanted):  # global: each output sees all
+            return ReceptiveField(self.size, self.stride, self.start, whole=True)
         if spatial is None:
-            if all(size == 1 for size in wanted):  # global: each output sees all
-                return ReceptiveField(self.size, self.stride, self.start, whole=True)
             raise ValueError(f"ReceptiveField: {layer!r} needs spatial, the sides of its input, received spatial=None")
         kernel, stride = [], []
         for side, size in zip(spatial, wanted, strict=True):

@@ -18,8 +18,20 @@ from fastconv._check import Array, Axis, WindowProblem
 from fastconv._threads import current
 
 __all__ = [
-    "Ints", "OutputSize", "Padding", "Recipe", "adaptive_problem", "input_problem", "places", "prepare", "recipe_for",
-    "refuse", "run", "run_scatter", "same_shape", "scatter_recipe",
+    "Ints",
+    "OutputSize",
+    "Padding",
+    "Recipe",
+    "adaptive_problem",
+    "input_problem",
+    "places",
+    "prepare",
+    "recipe_for",
+    "refuse",
+    "run",
+    "run_scatter",
+    "same_shape",
+    "scatter_recipe",
 ]
 
 Ints = int | tuple[int, ...]
@@ -48,7 +60,7 @@ def adaptive_problem(
     size = shape[2:]
     if shape[1] == 0 or 0 in size:
         raise ValueError(
-            f"{op}: input may be empty along its batch axis only, received input of shape {shape[1 - batched:]}"
+            f"{op}: input may be empty along its batch axis only, received input of shape {shape[1 - batched :]}"
         )
     several = isinstance(output_size, tuple | list) or (isinstance(output_size, np.ndarray) and output_size.ndim > 0)
     given = tuple(output_size) if several else (output_size,) * n
@@ -143,7 +155,12 @@ def same_shape(op: str, indices: Array, name: str, values: Array) -> None:
 
 
 def scatter_recipe(
-    op: str, batched: bool, planes: tuple[int, ...], size: tuple[int, ...], out: tuple[int, ...], kind: int,
+    op: str,
+    batched: bool,
+    planes: tuple[int, ...],
+    size: tuple[int, ...],
+    out: tuple[int, ...],
+    kind: int,
     dtype: np.dtype[Any],
 ) -> Recipe:
     """Return the recipe of putting values at places: `size` and `out` are the forward operator's spatial sizes."""

@@ -17,8 +17,22 @@ from fastconv.functional._docs import elementwise
 from fastconv.functional._map import gradient, unary
 
 __all__ = [
-    "elu", "elu_backward", "gelu", "gelu_backward", "leaky_relu", "leaky_relu_backward", "relu", "relu_backward",
-    "sigmoid", "sigmoid_backward", "silu", "silu_backward", "softplus", "softplus_backward", "tanh", "tanh_backward",
+    "elu",
+    "elu_backward",
+    "gelu",
+    "gelu_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softplus",
+    "softplus_backward",
+    "tanh",
+    "tanh_backward",
 ]
 
 # ---------------------------------------------------------------------------------------------------- rectifiers
@@ -112,9 +126,7 @@ def leaky_relu(input: ArrayLike, negative_slope: float = 0.01) -> NDArray[Any]:
 
 
 @elementwise(", or the slope not a number", ", or the slope is not finite")
-def leaky_relu_backward(
-    grad_output: ArrayLike, input: ArrayLike, negative_slope: float = 0.01
-) -> NDArray[Any]:
+def leaky_relu_backward(grad_output: ArrayLike, input: ArrayLike, negative_slope: float = 0.01) -> NDArray[Any]:
     """Return the gradient of `leaky_relu`'s input: `grad_output`, times the slope where the input is not positive.
 
     Parameters

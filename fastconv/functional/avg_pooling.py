@@ -22,9 +22,18 @@ from fastconv.functional._pool import (
 )
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool1d_backward", "adaptive_avg_pool2d", "adaptive_avg_pool2d_backward",
-    "adaptive_avg_pool3d", "adaptive_avg_pool3d_backward", "avg_pool1d", "avg_pool1d_backward", "avg_pool2d",
-    "avg_pool2d_backward", "avg_pool3d", "avg_pool3d_backward",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool1d_backward",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool3d",
+    "adaptive_avg_pool3d_backward",
+    "avg_pool1d",
+    "avg_pool1d_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "avg_pool3d",
+    "avg_pool3d_backward",
 ]
 
 # ---------------------------------------------------------------------------------------------------- what they share
@@ -42,7 +51,14 @@ def _divisor(op: str, count_include_pad: Any, divisor_override: Any) -> tuple[in
 
 
 def pool(
-    op: str, n: int, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any,
+    op: str,
+    n: int,
+    input: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: Any,
+    count_include_pad: Any,
     divisor_override: Any,
 ) -> Array:
     dtype, (x,) = _check.data(op, input=input)
@@ -57,8 +73,16 @@ def pool(
 
 
 def pool_backward(
-    op: str, n: int, grad_output: Any, input_shape: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any,
-    count_include_pad: Any, divisor_override: Any,
+    op: str,
+    n: int,
+    grad_output: Any,
+    input_shape: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: Any,
+    count_include_pad: Any,
+    divisor_override: Any,
 ) -> Array:
     dtype, (gy,) = _check.data(op, grad_output=grad_output)
 
@@ -199,57 +223,114 @@ Examples
 
 @documented(_AVG_POOL, 1)
 def avg_pool1d(
-    input: ArrayLike, kernel_size: Ints, stride: Ints | None = None, padding: Padding = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True, divisor_override: int | None = None,
+    input: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Array:
     return pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 @documented(_AVG_POOL_BACKWARD, 1)
 def avg_pool1d_backward(
-    grad_output: ArrayLike, input_shape: tuple[int, ...], kernel_size: Ints, stride: Ints | None = None,
-    padding: Padding = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
+    grad_output: ArrayLike,
+    input_shape: tuple[int, ...],
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Array:
     return pool_backward(
-        "avg_pool1d_backward", 1, grad_output, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad,
+        "avg_pool1d_backward",
+        1,
+        grad_output,
+        input_shape,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
         divisor_override,
     )
 
 
 @documented(_AVG_POOL, 2)
 def avg_pool2d(
-    input: ArrayLike, kernel_size: Ints, stride: Ints | None = None, padding: Padding = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True, divisor_override: int | None = None,
+    input: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Array:
     return pool("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 @documented(_AVG_POOL_BACKWARD, 2)
 def avg_pool2d_backward(
-    grad_output: ArrayLike, input_shape: tuple[int, ...], kernel_size: Ints, stride: Ints | None = None,
-    padding: Padding = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
+    grad_output: ArrayLike,
+    input_shape: tuple[int, ...],
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Array:
     return pool_backward(
-        "avg_pool2d_backward", 2, grad_output, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad,
+        "avg_pool2d_backward",
+        2,
+        grad_output,
+        input_shape,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
         divisor_override,
     )
 
 
 @documented(_AVG_POOL, 3)
 def avg_pool3d(
-    input: ArrayLike, kernel_size: Ints, stride: Ints | None = None, padding: Padding = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True, divisor_override: int | None = None,
+    input: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Array:
     return pool("avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 @documented(_AVG_POOL_BACKWARD, 3)
 def avg_pool3d_backward(
-    grad_output: ArrayLike, input_shape: tuple[int, ...], kernel_size: Ints, stride: Ints | None = None,
-    padding: Padding = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
+    grad_output: ArrayLike,
+    input_shape: tuple[int, ...],
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Array:
     return pool_backward(
-        "avg_pool3d_backward", 3, grad_output, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad,
+        "avg_pool3d_backward",
+        3,
+        grad_output,
+        input_shape,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
         divisor_override,
     )
 

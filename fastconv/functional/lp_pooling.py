@@ -17,7 +17,12 @@ from fastconv.functional.avg_pooling import pool as mean
 from fastconv.functional.avg_pooling import pool_backward as mean_backward
 
 __all__ = [
-    "lp_pool1d", "lp_pool1d_backward", "lp_pool2d", "lp_pool2d_backward", "lp_pool3d", "lp_pool3d_backward",
+    "lp_pool1d",
+    "lp_pool1d_backward",
+    "lp_pool2d",
+    "lp_pool2d_backward",
+    "lp_pool3d",
+    "lp_pool3d_backward",
 ]
 
 # ---------------------------------------------------------------------------------------------------- what they share
@@ -186,7 +191,11 @@ def lp_pool1d(
 
 @documented(_LP_POOL_BACKWARD, 1)
 def lp_pool1d_backward(
-    grad_output: ArrayLike, input: ArrayLike, norm_type: float, kernel_size: Ints, stride: Ints | None = None,
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Ints,
+    stride: Ints | None = None,
     ceil_mode: bool = False,
 ) -> Array:
     return _backward("lp_pool1d_backward", 1, grad_output, input, norm_type, kernel_size, stride, ceil_mode)
@@ -201,7 +210,11 @@ def lp_pool2d(
 
 @documented(_LP_POOL_BACKWARD, 2)
 def lp_pool2d_backward(
-    grad_output: ArrayLike, input: ArrayLike, norm_type: float, kernel_size: Ints, stride: Ints | None = None,
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Ints,
+    stride: Ints | None = None,
     ceil_mode: bool = False,
 ) -> Array:
     return _backward("lp_pool2d_backward", 2, grad_output, input, norm_type, kernel_size, stride, ceil_mode)
@@ -216,7 +229,11 @@ def lp_pool3d(
 
 @documented(_LP_POOL_BACKWARD, 3)
 def lp_pool3d_backward(
-    grad_output: ArrayLike, input: ArrayLike, norm_type: float, kernel_size: Ints, stride: Ints | None = None,
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Ints,
+    stride: Ints | None = None,
     ceil_mode: bool = False,
 ) -> Array:
     return _backward("lp_pool3d_backward", 3, grad_output, input, norm_type, kernel_size, stride, ceil_mode)

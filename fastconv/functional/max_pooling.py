@@ -29,9 +29,18 @@ from fastconv.functional._pool import (
 )
 
 __all__ = [
-    "adaptive_max_pool1d", "adaptive_max_pool1d_backward", "adaptive_max_pool2d", "adaptive_max_pool2d_backward",
-    "adaptive_max_pool3d", "adaptive_max_pool3d_backward", "max_pool1d", "max_pool1d_backward", "max_pool2d",
-    "max_pool2d_backward", "max_pool3d", "max_pool3d_backward",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool1d_backward",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_backward",
+    "adaptive_max_pool3d",
+    "adaptive_max_pool3d_backward",
+    "max_pool1d",
+    "max_pool1d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "max_pool3d",
+    "max_pool3d_backward",
 ]
 
 # ---------------------------------------------------------------------------------------------------- what they share
@@ -45,7 +54,14 @@ def _with_indices(op: str, recipe: Recipe, x: Array, dtype: np.dtype[Any], retur
 
 
 def _pool(
-    op: str, n: int, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any,
+    op: str,
+    n: int,
+    input: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: Any,
     return_indices: Any,
 ) -> Any:
     dtype, (x,) = _check.data(op, input=input)
@@ -240,8 +256,13 @@ Examples
 
 @documented(_MAX_POOL, 1)
 def max_pool1d(
-    input: ArrayLike, kernel_size: Ints, stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
-    ceil_mode: bool = False, return_indices: bool = False,
+    input: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
 ) -> Any:
     return _pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
@@ -253,8 +274,13 @@ def max_pool1d_backward(grad_output: ArrayLike, indices: ArrayLike, input_shape:
 
 @documented(_MAX_POOL, 2)
 def max_pool2d(
-    input: ArrayLike, kernel_size: Ints, stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
-    ceil_mode: bool = False, return_indices: bool = False,
+    input: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
 ) -> Any:
     return _pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
@@ -266,8 +292,13 @@ def max_pool2d_backward(grad_output: ArrayLike, indices: ArrayLike, input_shape:
 
 @documented(_MAX_POOL, 3)
 def max_pool3d(
-    input: ArrayLike, kernel_size: Ints, stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
-    ceil_mode: bool = False, return_indices: bool = False,
+    input: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
 ) -> Any:
     return _pool("max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 

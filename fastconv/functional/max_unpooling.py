@@ -24,7 +24,11 @@ from fastconv.functional._pool import (
 )
 
 __all__ = [
-    "max_unpool1d", "max_unpool1d_backward", "max_unpool2d", "max_unpool2d_backward", "max_unpool3d",
+    "max_unpool1d",
+    "max_unpool1d_backward",
+    "max_unpool2d",
+    "max_unpool2d_backward",
+    "max_unpool3d",
     "max_unpool3d_backward",
 ]
 
@@ -185,7 +189,11 @@ True
 
 @documented(_UNPOOL, 1)
 def max_unpool1d(
-    input: ArrayLike, indices: ArrayLike, kernel_size: Ints, stride: Ints | None = None, padding: Padding = 0,
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
     output_size: tuple[int, ...] | None = None,
 ) -> Array:
     return _unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
@@ -198,7 +206,11 @@ def max_unpool1d_backward(grad_output: ArrayLike, indices: ArrayLike) -> Array:
 
 @documented(_UNPOOL, 2)
 def max_unpool2d(
-    input: ArrayLike, indices: ArrayLike, kernel_size: Ints, stride: Ints | None = None, padding: Padding = 0,
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
     output_size: tuple[int, ...] | None = None,
 ) -> Array:
     return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
@@ -211,7 +223,11 @@ def max_unpool2d_backward(grad_output: ArrayLike, indices: ArrayLike) -> Array:
 
 @documented(_UNPOOL, 3)
 def max_unpool3d(
-    input: ArrayLike, indices: ArrayLike, kernel_size: Ints, stride: Ints | None = None, padding: Padding = 0,
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
     output_size: tuple[int, ...] | None = None,
 ) -> Array:
     return _unpool("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)

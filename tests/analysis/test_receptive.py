@@ -104,6 +104,18 @@ def test_networks_with_branches() -> None:
         assert field.span(position, (40, 41)) == seen_inputs(net, (1, 40, 41), position)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "last"),
+    [("LeNet5", (1, 32, 32), 32), ("ClassroomNet", (1, 40, 40), 36), ("small_resnet", (3, 32, 32), 25)],
+)
+def test_networks_see_as_much_as_their_summary_says(name: str, shape: tuple[int, ...], last: int) -> None:
+    net = getattr(models, name)(*((8,) if name == "small_resnet" else ()), generator=0)
+    rows = {row.name: row for row in fc.summary(net, shape).rows if row.layer == "Conv2d"}
+    fields = dict(receptive_fields(net, shape))
+    assert {name: row.receptive_field for name, row in rows.items()} == {name: fields[name].size for name in rows}
+    assert max(field.size[0] for field in fields.values() if not field.whole) == last
+
+
 def test_branches() -> None:
     field = ReceptiveField.of_input(2)
     straight, bent = field, field.through(nn.Conv2d(1, 1, 3, padding=1)).through(nn.Conv2d(1, 1, 3, padding=1))

@@ -1,0 +1,385 @@
+"""Pictures of networks: what they learn, how they learn it, and what keeps deep ones from learning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastconv import nn
+from fastconv._extras import require
+from fastconv.analysis.figures._style import BLUE, COLOURS, GRAY, GREEN, ORANGE, RED, drawn, panels, show
+from fastconv.analysis.measures import gradient_by_depth
+
+__all__ = [
+    "activations",
+    "augmented",
+    "confusion",
+    "curves",
+    "feature_maps",
+    "first_filters",
+    "parameters_of_networks",
+    "predictions",
+    "regularised_maps",
+    "residual_identity",
+    "vanishing_gradients",
+]
+
+Array = NDArray[Any]
+
+
+@drawn
+def first_filters(before: ArrayLike, after: ArrayLike, most: int = 10) -> Any:
+    """Draw the filters of a first layer before and after training, and what training added.
+
+    Parameters
+    ----------
+    before, after : array_like of shape (O, C, kh, kw)
+        The first channel is drawn.
+    most : int
+        Filters drawn.
+
+    Returns
+    -------
+    ndarray of Axes, (3, filters)
+    """
+    start, end = (np.asarray(stack)[:most, 0] for stack in (before, after))
+    axes = panels(7.2, 2.9, 3, len(start), squeeze=False)
+    for row, (name, stack) in zip(axes, {"before": start, "after": end, "added": end - start}.items(), strict=True):
+        largest = float(np.abs(stack).max()) or 1.0
+        for panel, one in zip(row, stack, strict=True):
+            show(panel, one, "", "PuOr", vmin=-largest, vmax=largest)
+        row[0].set_ylabel(name)
+    return axes
+
+
+@drawn
+def feature_maps(image: ArrayLike, layers: Mapping[str, ArrayLike], most: int = 6) -> Any:
+    """Draw an image and the strongest maps that layers make of it.
+
+    Parameters
+    ----------
+    image : array_like of shape (H, W)
+    layers : mapping of str to array_like of shape (C, H, W)
+        What each layer gave, by name.
+    most : int
+        Maps drawn of each.
+
+    Returns
+    -------
+    ndarray of Axes, (layers + 1, maps + 1)
+    """
+    picture = np.asarray(image)
+    axes = panels(7.2, 1.2 * (len(layers) + 1), len(layers) + 1, most + 1)
+    for panel in axes.flat:
+        panel.axis("off")
+    for row, (name, maps) in zip(axes, {"image": picture[np.newaxis], **layers}.items(), strict=True):
+        stack = np.asarray(maps)
+        strongest = np.argsort(-stack.max(axis=(1, 2)), kind="stable")[:most]
+        text = f"{name}\n{' x '.join(map(str, stack.shape))}"
+        row[0].text(1.0, 0.5, text, ha="right", va="center", fontsize=10, transform=row[0].transAxes)
+        for panel, number in zip(row[1:], strongest, strict=False):
+            panel.axis("on")
+            show(panel, stack[number], "", "gray_r" if name == "image" else "magma")
+    return axes
+
+
+@drawn
+def activations() -> Any:
+    """Draw activations beside their derivatives; the sigmoid's is at most 0.25.
+
+    Returns
+    -------
+    ndarray of Axes, (2,)
+    """
+    lines = nn.Linear(1, 3, dtype=np.float64)
+    lines.load_state_dict({"weight": [[-0.5], [0.2], [1.0]], "bias": [-1.0, 0.0, -1.5]})
+    functions: dict[str, tuple[nn.Module, str, str]] = {
+        "sigmoid s": (nn.Sigmoid(), BLUE, "-"),
+        "tanh": (nn.Tanh(), GREEN, "--"),
+        "ReLU": (nn.ReLU(), RED, "-"),
+        "leaky ReLU 0.1": (nn.LeakyReLU(0.1), ORANGE, "--"),
+        "maxout of 3 lines": (nn.Sequential(lines, nn.Maxout(3)), GRAY, ":"),
+    }
+    x = np.linspace(-5, 5, 401)[:, np.newaxis]
+    axes = panels(7.2, 3.8, 1, 2)
+    for name, (layer, colour, line) in functions.items():
+        value, backward = layer.forward(x)
+        axes[0].plot(x, value, color=colour, linestyle=line, label=name)
+        axes[1].plot(x, backward(np.ones_like(value)), color=colour, linestyle=line)
+    axes[0].set(title="activation", ylim=(-1.4, 3.2), xlabel="input")
+    axes[1].set(title="its derivative", ylim=(-0.6, 1.3), xlabel="input")
+    axes[1].axhline(0.25, color=BLUE, linewidth=0.8)
+    axes[1].text(-4.9, 0.28, "s(1 - s) ≤ 0.25", color=BLUE, fontsize=10)
+    axes[0].legend(loc="upper left", fontsize=9)
+    return axes
+
+
+@drawn
+def vanishing_gradients(depth: int = 20, width: int = 64, seed: int = 0) -> Any:
+    """Draw the gradient in front of each layer of a deep stack, with sigmoids, with ReLUs, and with shortcuts.
+
+    Parameters
+    ----------
+    depth, width, seed : int
+        Fully connected layers, their units, and the seed of weights (He's) and input.
+
+    Returns
+    -------
+    Axes
+    """
+    axes = panels(7.2, 4.2)
+    rng = np.random.default_rng(seed)
+    x, g = rng.standard_normal((2, 32, width))
+    kinds: dict[str, tuple[type[nn.Module], bool, str, str]] = {
+        "ReLU, residual": (nn.ReLU, True, GREEN, "^"),
+        "ReLU": (nn.ReLU, False, RED, "o"),
+        "sigmoid": (nn.Sigmoid, False, BLUE, "s"),
+    }
+    for name, (activation, residual, colour, marker) in kinds.items():
+        blocks: list[nn.Module] = []
+        for _ in range(depth):
+            linear = nn.Linear(width, width, dtype=np.float64)
+            nn.init.kaiming_normal_(linear.weight, generator=rng)
+            linear.bias.data[...] = 0  # type: ignore[union-attr]
+            if residual:
+                linear.weight.data /= np.sqrt(depth)  # so that the sum of all blocks stays as large as the input
+            body = nn.Sequential(linear, activation())
+            blocks.append(nn.Residual(body) if residual else body)
+        sizes = gradient_by_depth(nn.Sequential(*blocks), x, g)
+        axes.plot(np.arange(depth + 1), sizes, color=colour, marker=marker, markersize=4, label=name)
+    axes.plot([0, depth], [0.25**depth, 1], color=GRAY, linewidth=1, linestyle=":", label="0.25 a layer")
+    axes.set(yscale="log", xlabel="layer (0: the input; at the right: the output)", ylabel="size of the gradient, rms")
+    axes.xaxis.set_major_locator(require("matplotlib.ticker", "pictures", "plot").MaxNLocator(integer=True))
+    axes.grid(which="major", alpha=0.3)
+    axes.figure.legend(loc="outside upper left", ncols=4)
+    return axes
+
+
+@drawn
+def residual_identity(image: ArrayLike) -> Any:
+    """Draw what a block makes of an image while its weights are zero: nothing if plain, the image if residual.
+
+    Parameters
+    ----------
+    image : array_like of shape (H, W), not negative
+
+    Returns
+    -------
+    ndarray of Axes, (3,)
+    """
+    x = np.asarray(image, np.float64)[np.newaxis, np.newaxis]
+    body = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, dtype=np.float64), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1, dtype=np.float64)
+    )
+    for parameter in body.parameters():
+        parameter.data[...] = 0
+    block = nn.Residual(body, activation=nn.ReLU())
+    axes = panels(7.2, 2.4, 1, 3)
+    show(axes[0], x[0, 0], "x", vmin=0, vmax=x.max())
+    show(axes[1], body(x)[0, 0], "plain: F(x) = 0", vmin=0, vmax=x.max())
+    difference = float(np.abs(block(x) - x).max())
+    show(axes[2], block(x)[0, 0], f"residual: F(x) + x, off by {difference:g}", vmin=0, vmax=x.max())
+    return axes
+
+
+@drawn
+def curves(
+    lines: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    logarithmic: bool = False,
+    limits: tuple[float, float] | None = None,
+) -> Any:
+    """Draw curves, such as the loss of several trainings.
+
+    Parameters
+    ----------
+    lines : mapping of str to (x, y)
+    xlabel, ylabel : str
+    logarithmic : bool
+        Whether the y axis is.
+    limits : (float, float), optional
+        Of the y axis.
+
+    Returns
+    -------
+    Axes
+    """
+    axes = panels(7.2, 4.0)
+    styles = ("-", "--", "-.", ":", "-", "--", "-.")
+    for number, (name, (x, y)) in enumerate(lines.items()):
+        axes.plot(np.asarray(x), np.asarray(y), color=COLOURS[number % 7], linestyle=styles[number % 7], label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if logarithmic else "linear")
+    ticker = require("matplotlib.ticker", "pictures", "plot")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    if logarithmic:
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    if limits is not None:
+        axes.set_ylim(*limits)
+    axes.grid(which="major", alpha=0.3)
+    axes.figure.legend(loc="outside upper left", ncols=3)
+    return axes
+
+
+@drawn
+def predictions(images: ArrayLike, probabilities: ArrayLike, targets: Sequence[int]) -> Any:
+    """Draw images with the probability (softmax) of each class; the right one in blue, a wrong winner in red.
+
+    Parameters
+    ----------
+    images : array_like of shape (N, H, W)
+    probabilities : array_like of shape (N, classes)
+    targets : sequence of int
+
+    Returns
+    -------
+    ndarray of Axes, (N, 2)
+    """
+    pictures, shares = np.asarray(images), np.asarray(probabilities)
+    axes = panels(7.2, 0.5 + 1.1 * len(pictures), len(pictures), 2, width_ratios=(1, 5), squeeze=False)
+    for row, picture, share, target in zip(axes, pictures, shares, targets, strict=True):
+        show(row[0], picture, "", "gray_r")
+        won = int(np.argmax(share))
+        colours = [BLUE if i == target else RED if i == won else "#bbbbbb" for i in range(len(share))]
+        bars = row[1].bar(np.arange(len(share)), share, color=colours)
+        row[1].bar_label(bars, [f"{p:.0%}" if p > 0.005 else "" for p in share], fontsize=9)
+        row[1].set(ylim=(0, 1.25), yticks=[], xticks=range(len(share)))
+        row[1].spines["left"].set_visible(False)
+    axes[-1, 1].set_xlabel("class; softmax of the scores")
+    return axes
+
+
+@drawn
+def confusion(matrix: ArrayLike) -> Any:
+    """Draw a confusion matrix: how often each class was read as each.
+
+    Parameters
+    ----------
+    matrix : array_like of shape (classes, classes)
+        Rows are true classes, columns what was read.
+
+    Returns
+    -------
+    Axes
+    """
+    counts = np.asarray(matrix)
+    axes = panels(7.2, 5.0)
+    axes.imshow(np.log1p(counts), cmap="Blues")
+    for (h, w), count in np.ndenumerate(counts):
+        if count:
+            dark = np.log1p(count) > 0.6 * np.log1p(counts.max())
+            axes.text(w, h, str(count), ha="center", va="center", fontsize=10, color="white" if dark else "black")
+    right = np.trace(counts) / counts.sum()
+    axes.set(
+        title=f"accuracy {right:.2%} of {counts.sum()} test images", xlabel="read as", ylabel="digit",
+        xticks=range(len(counts)), yticks=range(len(counts)),
+    )  # fmt: skip
+    return axes
+
+
+@drawn
+def augmented(image: ArrayLike, variants: Mapping[str, ArrayLike]) -> Any:
+    """Draw an image and what augmentation makes of it.
+
+    Parameters
+    ----------
+    image : array_like of shape (H, W)
+    variants : mapping of str to array_like of shape (N, H, W)
+        By the kind of augmentation.
+
+    Returns
+    -------
+    ndarray of Axes
+    """
+    stacks = {name: np.asarray(stack) for name, stack in variants.items()}
+    columns = max(map(len, stacks.values())) + 1
+    axes = panels(7.2, 0.3 + 1.25 * len(stacks), len(stacks), columns, squeeze=False)
+    for row, (name, stack) in zip(axes, stacks.items(), strict=True):
+        show(row[0], np.asarray(image), "", "gray_r")
+        row[0].set_ylabel(name)
+        for panel, one in zip(row[1:], stack, strict=False):
+            show(panel, one, "", "gray_r")
+    axes[0, 0].set_title("as it is", fontsize=10)
+    return axes
+
+
+@drawn
+def regularised_maps(maps: ArrayLike, seed: int = 0) -> Any:
+    """Draw three feature maps as they are, after batch normalisation, local response normalisation and dropout.
+
+    Parameters
+    ----------
+    maps : array_like of shape (N, C, H, W)
+        Of at least three channels; the first sample is drawn.
+    seed : int
+        Of dropout.
+
+    Returns
+    -------
+    ndarray of Axes, (4, 4)
+    """
+    x = np.asarray(maps, np.float32)
+    operators: dict[str, nn.Module] = {
+        "as they are": nn.Identity(),
+        "batch norm": nn.BatchNorm2d(x.shape[1]),
+        "local response\nnorm": nn.LocalResponseNorm(5, alpha=1.0, k=1.0),
+        "dropout 0.5": nn.Dropout(0.5, generator=seed),
+    }
+    axes = panels(7.2, 6.0, 4, 4, width_ratios=(1, 1, 1, 1.5))
+    for row, (name, operator) in zip(axes, operators.items(), strict=True):
+        y = np.asarray(operator(x))
+        low, high = np.quantile(y, (0.002, 0.998))
+        for channel in range(3):
+            show(row[channel], y[0, channel], "", "magma", vmin=low, vmax=high)
+        row[0].set_ylabel(name)
+        for channel, colour in enumerate((BLUE, ORANGE, GREEN)):
+            row[3].hist(y[:, channel].ravel(), bins=40, range=(low, high), histtype="step", color=colour, linewidth=1.5)
+        row[3].set(yticks=[])
+    axes[0, 3].set_title("values of the three")
+    for channel in range(3):
+        axes[0, channel].set_title(f"map {channel + 1}")
+    return axes
+
+
+@drawn
+def parameters_of_networks(networks: Mapping[str, tuple[int, int, float]]) -> Any:
+    """Draw parameters of networks, in convolutions and in fully connected layers, and their multiply-adds.
+
+    Parameters
+    ----------
+    networks : mapping of str to (int, int, float)
+        Parameters of convolutions (with normalisation), parameters of fully connected layers, multiply-adds.
+
+    Returns
+    -------
+    ndarray of Axes, (2,)
+    """
+    names = list(networks)
+    inner, dense, work = (np.array(column, float) for column in zip(*networks.values(), strict=True))
+    axes = panels(7.2, 1.4 + 0.38 * len(names), 1, 2, sharey=True)
+    axes[0].barh(names, inner, color=BLUE, label="in convolutions")
+    axes[0].barh(names, dense, left=inner, color=ORANGE, label="fully connected")
+    axes[0].set(title="parameters", xlim=(0, float((inner + dense).max()) * 1.25), xticks=[])
+    axes[0].invert_yaxis()
+    axes[0].figure.legend(loc="outside upper left", ncols=2)
+    axes[1].barh(names, work, color=GRAY)
+    axes[1].set(title="multiply-adds for one image", xlim=(0, float(work.max()) * 1.25), xticks=[])
+    for panel, values in ((axes[0], inner + dense), (axes[1], work)):
+        panel.spines["bottom"].set_visible(False)
+        for i, value in enumerate(values):
+            panel.text(value, i, f" {_short(value)}", va="center", fontsize=10)
+    return axes
+
+
+def _short(number: float) -> str:
+    """Write 25557032 as 25.6 M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {letter}"
+    return f"{number:.0f}"

@@ -1,0 +1,259 @@
+"""Pictures of connections: who reads whom, through which weight, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastconv import nn
+from fastconv.analysis.counting import convolution, fully_connected, locally_connected, tiled
+from fastconv.analysis.figures._style import BLUE, COLOURS, GRAY, GREEN, ORANGE, RED, drawn, numbers, panels, show
+from fastconv.analysis.matrix import as_linear, as_matrix, tied_gradient
+from fastconv.analysis.receptive import output_size, receptive_fields
+
+__all__ = [
+    "one_dimensional_example",
+    "parameters_by_side",
+    "seen_by_layers",
+    "seen_through_layers",
+    "strong_prior",
+]
+
+
+@drawn
+def parameters_by_side(sides: Sequence[int] = (10, 18, 32, 56, 100, 178, 316, 562, 1000), field: int = 5) -> Any:
+    """Draw weights against the side of a square image, for a map of the same size and windows of one size.
+
+    Parameters
+    ----------
+    sides : sequence of int
+    field : int
+        Side F of the windows.
+
+    Returns
+    -------
+    Axes
+    """
+    axes = panels(7.2, 4.6)
+    image = [(1, side, side) for side in sides]
+    full = [fully_connected(shape, shape).weights for shape in image]
+    lines = {
+        "fully connected, W²H²": (full, BLUE, "o"),
+        f"locally connected, WH·{field}²": (
+            [locally_connected(shape, 1, field, padding="same").weights for shape in image],
+            ORANGE,
+            "s",
+        ),
+        f"tiled 2x2, 4·{field}²": ([tiled(shape, 1, field, 2, padding="same").weights for shape in image], GREEN, "^"),
+        f"convolution, {field}²": ([convolution(shape, 1, field, padding="same").weights for shape in image], RED, "D"),
+    }
+    for name, (weights, colour, marker) in lines.items():
+        axes.plot(sides, weights, color=colour, marker=marker, markersize=5, label=name)
+        axes.annotate(
+            _count(weights[-1]),
+            (sides[-1], weights[-1]),
+            (8, -4),
+            textcoords="offset points",
+            color=colour,
+            annotation_clip=False,
+        )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="side of the image, pixels",
+        ylabel="weights",
+        xlim=(sides[0], sides[-1] * 1.9),
+    )
+    axes.grid(which="major", alpha=0.3)
+    axes.legend(loc="upper left")
+    return axes
+
+
+@drawn
+def one_dimensional_example(
+    signal: ArrayLike = (0, 1, 3, 2, 7), weight: ArrayLike = (1, 0, -1), padding: int = 1
+) -> Any:
+    """Draw a filter sliding over five numbers with a zero at both ends, with strides of 1 and of 2.
+
+    Parameters
+    ----------
+    signal : array_like of shape (W,)
+    weight : array_like of shape (F,)
+    padding : int
+
+    Returns
+    -------
+    ndarray of Axes, (2,)
+    """
+    import fastconv as fc
+
+    x, w = np.asarray(signal, np.float64), np.asarray(weight, np.float64)
+    padded = np.pad(x, padding)
+    axes = panels(7.2, 4.4, 2)
+    for panel, stride in zip(axes, (1, 2), strict=True):
+        y = fc.conv1d(x[np.newaxis], w[np.newaxis, np.newaxis], stride=stride, padding=padding)[0]
+        for i, value in enumerate(padded):
+            inside = padding <= i < padding + len(x)
+            _cell(panel, i, 0, value, BLUE if inside else GRAY, dashed=not inside)
+        for o, value in enumerate(y):
+            centre = o * stride + (len(w) - 1) / 2
+            _cell(panel, centre, 1.6, value, RED)
+            for k, factor in enumerate(w):
+                if factor:
+                    panel.plot(
+                        [o * stride + k, centre], [0.36, 1.24], color=ORANGE if factor > 0 else GRAY, linewidth=1.4,
+                        linestyle="-" if factor > 0 else "--",
+                    )  # fmt: skip
+        size = output_size(len(x), len(w), stride, padding)
+        panel.set_title(
+            f"stride {stride}: ({len(x)} - {len(w)} + 2·{padding}) / {stride} + 1 = {size} outputs", loc="left"
+        )
+        panel.set(xlim=(-0.6, len(padded) + 1.1), ylim=(2.1, -0.5), aspect="equal")
+        panel.axis("off")
+        panel.text(len(padded) - 0.3, 0, "input, padded", va="center")
+        panel.text(len(padded) - 0.3, 1.6, "output", va="center")
+    axes[0].text(len(padded) - 0.3, 0.8, "filter (1, 0, -1):\nsolid 1, dashed -1", va="center", fontsize=10)
+    return axes
+
+
+@drawn
+def seen_through_layers(depth: int = 3, kernel: int = 3, width: int = 13) -> Any:
+    """Draw units of a stack of layers as dots, with all that one output sees, and all that one input reaches.
+
+    Parameters
+    ----------
+    depth, kernel : int
+        Layers, and the side of their windows.
+    width : int
+        Units drawn of each layer.
+
+    Returns
+    -------
+    Axes
+    """
+    axes = panels(7.2, 3.6)
+    half, middle = kernel // 2, width // 2
+    left, right = middle - 3, width - 3
+    for level in range(depth + 1):
+        for unit in range(width):
+            sees = abs(unit - left) <= half * (depth - level)
+            reached = abs(unit - right) <= half * level
+            colour = BLUE if sees else ORANGE if reached else "#cccccc"
+            axes.plot(unit, level, "o", markersize=13, color=colour, markeredgecolor="white")
+            for k in range(-half, half + 1):
+                if level < depth and 0 <= unit + k < width:
+                    up_sees = abs(unit + k - left) <= half * (depth - level - 1)
+                    up_reached = abs(unit + k - right) <= half * (level + 1)
+                    line = BLUE if sees and up_sees else ORANGE if reached and up_reached and not sees else "#e4e4e4"
+                    axes.plot([unit, unit + k], [level, level + 1], color=line, linewidth=1.2, zorder=0)
+        size = 1 + 2 * half * (depth - level)
+        axes.text(-0.8, level, f"{size}", ha="right", va="center", color=BLUE)
+        axes.text(width - 0.2, level, f"{1 + 2 * half * level}", ha="left", va="center", color="#9a6a00")
+    axes.text(-0.8, depth + 0.55, "seen", ha="right", color=BLUE)
+    axes.text(width - 0.2, depth + 0.55, "reached", ha="left", color="#9a6a00")
+    for level in range(depth + 1):
+        axes.text(-2.4, level, "input" if level == 0 else f"layer {level}", ha="right", va="center")
+    axes.set(xlim=(-4.6, width + 1.6), ylim=(-0.5, depth + 1))
+    axes.axis("off")
+    return axes
+
+
+@drawn
+def seen_by_layers(image: ArrayLike, layers: Any, labels: Mapping[str, str] | None = None) -> Any:
+    """Draw on an image what the output in the middle sees, behind each of some layers.
+
+    Parameters
+    ----------
+    image : array_like of shape (3, H, W) or (H, W), from 0 to 1
+    layers : Module, or sequence of Modules and Windows
+        As `fastconv.analysis.receptive_fields` takes it.
+    labels : mapping of str to str, optional
+        Which layers to draw, by their names, and what to call them; all where not given.
+
+    Returns
+    -------
+    Axes
+    """
+    picture = np.asarray(image)
+    spatial = picture.shape[-2:]
+    axes = panels(7.2, 7.2 * spatial[0] / spatial[1])
+    show(axes, picture)
+    fields = [(name, field) for name, field in receptive_fields(layers) if not field.whole]
+    if labels is not None:
+        fields = [(labels[name], field) for name, field in fields if name in labels]
+    for number, (name, field) in enumerate(fields):
+        places = [max(0, round((side / 2 - start - size / 2) / step)) for side, start, size, step in
+                  zip(spatial, field.start, field.size, field.stride, strict=True)]  # fmt: skip
+        (top, bottom), (left, right) = field.span(places, spatial)
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(
+            np.array([left, right, right, left, left]) - 0.5,
+            np.array([top, top, bottom, bottom, top]) - 0.5,
+            color=colour,
+            linewidth=2.5,
+            label=f"{name}: {field.size[0]} x {field.size[1]}, step {field.stride[0]}",
+        )
+    legend = axes.legend(loc="upper left", title="layer: pixels seen, step", frameon=True, framealpha=0.9)
+    legend.get_title().set_fontsize(10)
+    return axes
+
+
+@drawn
+def strong_prior(width: int = 8, seed: int = 3) -> Any:
+    """Draw a convolution as a fully connected layer: its matrix, that layer's weight gradient, and what is left of it.
+
+    Parameters
+    ----------
+    width, seed : int
+        Pixels in a row, and the seed of weights and data, which are whole numbers.
+
+    Returns
+    -------
+    ndarray of Axes, (3,)
+    """
+    rng = np.random.default_rng(seed)
+    conv = nn.Conv1d(1, 1, 3, bias=False, dtype=np.float64)
+    conv.weight.data[...] = (2, -1, 3)
+    shape = (1, width)
+    x, g = (rng.integers(-3, 4, (1, 1, side)).astype(float) for side in (width, width - 2))
+    dense = as_linear(conv, shape)
+    dense.forward(x[0])[1](g[0])
+    conv.forward(x)[1](g)
+    gradient = np.asarray(dense.weight.grad)
+    kept = np.where(as_matrix(conv, shape) != 0, gradient, np.nan)
+    tied = tied_gradient(conv, shape, gradient).ravel()
+    axes = panels(7.2, 5.6, 2, 2).ravel()
+    matrix = as_matrix(conv, shape)
+    largest = np.abs(gradient).max()
+    show(axes[0], np.where(matrix != 0, matrix, np.nan), "1. a convolution as a dense weight", "PuOr", vmin=-4, vmax=4)
+    show(axes[1], gradient, "2. the dense weight's gradient", "PuOr", vmin=-largest, vmax=largest)
+    show(axes[2], kept, "3. where the weight is 0: dropped", "PuOr", vmin=-largest, vmax=largest)
+    for panel, values in zip(axes[:3], (matrix, gradient, kept), strict=True):
+        for (h, w), value in np.ndenumerate(values):
+            if value == value and (panel is not axes[0] or value):
+                dark = abs(value) > 0.6 * (4 if panel is axes[0] else largest)
+                panel.text(w, h, f"{value:g}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    both = np.stack([tied, np.asarray(conv.weight.grad).ravel()])
+    numbers(axes[3], both, "4. along each diagonal: summed", size=13)
+    axes[3].set_yticks([0, 1], ["summed", "conv1d's own"])
+    return axes
+
+
+def _count(number: int) -> str:
+    """Write a number as 25, or as a power of ten."""
+    if number < 10_000:
+        return str(number)
+    power = len(str(number)) - 1
+    factor = f"{number / 10**power:.2g}"
+    return f"$10^{{{power}}}$" if factor == "1" else f"${factor}\\cdot 10^{{{power}}}$"
+
+
+def _cell(axes: Any, x: float, y: float, value: float, colour: str, *, dashed: bool = False) -> None:
+    axes.plot(
+        x + np.array([-0.4, 0.4, 0.4, -0.4, -0.4]), y + np.array([-0.36, -0.36, 0.36, 0.36, -0.36]),
+        color=colour, linestyle=":" if dashed else "-",
+    )  # fmt: skip
+    axes.text(x, y, f"{value:g}", ha="center", va="center", fontsize=12, color=colour)

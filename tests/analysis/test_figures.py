@@ -1,0 +1,153 @@
+"""Pictures: each gives its Axes, and they show the numbers that they are about."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastconv import nn
+from fastconv.analysis import figures
+
+pytest.importorskip("matplotlib")
+
+
+def titles(axes: Any) -> list[str]:
+    return [panel.get_title() + panel.get_title("left") for panel in np.ravel(axes)]
+
+
+def texts(axes: Any) -> list[str]:
+    return [text.get_text() for panel in np.ravel(axes) for text in panel.texts]
+
+
+@pytest.fixture(scope="module")
+def image() -> Any:
+    rng = np.random.default_rng(0)
+    return np.clip(np.add.outer(np.linspace(0, 1, 64), np.linspace(0, 0.5, 96)) + rng.normal(0, 0.1, (64, 96)), 0, 1)
+
+
+def test_parameters_by_side() -> None:
+    lines = figures.parameters_by_side().lines
+    assert [int(line.get_ydata()[-1]) for line in lines] == [10**12, 25 * 10**6, 100, 25]
+    assert [int(line.get_ydata()[4]) for line in lines] == [10**8, 25 * 10**4, 100, 25]
+
+
+def test_one_dimensional_example() -> None:
+    axes = figures.one_dimensional_example()
+    assert titles(axes) == [
+        "stride 1: (5 - 3 + 2·1) / 1 + 1 = 5 outputs",
+        "stride 2: (5 - 3 + 2·1) / 2 + 1 = 3 outputs",
+    ]
+    assert texts(axes[0])[7:12] == ["-1", "-3", "-1", "-4", "2"]
+    assert texts(axes[1])[7:10] == ["-1", "-1", "2"]
+
+
+def test_what_is_seen() -> None:
+    shown = texts(figures.seen_through_layers())
+    assert [text for text in shown if text.isdigit()] == ["7", "1", "5", "3", "3", "5", "1", "7"]
+    net = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3, padding=1))
+    axes = figures.seen_by_layers(np.zeros((3, 60, 80)), net, {"0": "first", "2": "last"})
+    assert [line.get_label() for line in axes.lines] == ["first: 3 x 3, step 1", "last: 8 x 8, step 2"]
+    assert [np.ptp(line.get_xdata()) for line in axes.lines] == [3, 8]
+
+
+def test_strong_prior() -> None:
+    both = texts(figures.strong_prior()[3])
+    assert both[:3] == both[3:]
+
+
+def test_curve_detector() -> None:
+    assert titles(figures.curve_detector())[2::3] == ["adds up to 6600", "adds up to 0"]
+    assert float((figures.CURVE * figures.CURVE_PRESENT).sum()) == 6600
+    assert float((figures.CURVE * figures.CURVE_ABSENT).sum()) == 0
+
+
+def test_template(image: Any) -> None:
+    axes = figures.template(image)
+    assert titles(axes)[2] == "response: at most 4"
+    assert texts(axes[2]) == ["4", "0", "3", "0", "3", "0", "2", "1", "2"]
+
+
+def test_pooling() -> None:
+    axes = figures.pooling()
+    assert texts(axes[0, 1]) == ["0", "0", "1", "0"]
+    assert texts(axes[1, 1]) == ["0.25"] * 4
+    assert (texts(axes[0, 2]), texts(axes[1, 2])) == (["5", "2", "2", "9"], ["3.25", "1", "1", "7.5"])
+
+
+def test_shifts() -> None:
+    digit = np.zeros((24, 24))
+    digit[6:16, 8:11] = 1
+    labels = [row[2].get_xlabel() for row in figures.shifts(digit)]
+    assert labels[:3] == ["off by 0 %"] * 3
+    assert int(labels[3].split()[2]) > 50
+
+
+def test_kept_and_lost(image: Any) -> None:
+    axes = figures.kept_and_lost(image)
+    widths = [bar.get_width() for bar in axes[0].patches]
+    assert widths[0] < 1e-6
+    assert min(widths[1:]) > 30
+    after = {text.get_text(): line.get_ydata() for text, line in zip(axes[1].texts, axes[1].lines, strict=True)}
+    assert all(line[0] == 0 for line in after.values())
+    assert after["no pooling"][1] > after["max 3x3"][1] > after["max 9x9"][1]
+
+
+def test_filtered_photograph(image: Any) -> None:
+    axes = figures.filtered_photograph(image)
+    rough = [float(np.abs(np.diff(panel.images[0].get_array(), axis=1)).mean()) for panel in axes[:3]]
+    assert rough[0] > 3 * rough[1] > 3 * rough[2] > 0
+
+
+def test_series_and_text() -> None:
+    axes = figures.series(np.arange(50.0))
+    np.testing.assert_allclose(axes[0].lines[1].get_ydata(), np.arange(7, 43))
+    np.testing.assert_allclose(axes[1].lines[0].get_ydata(), 1)
+    bars = figures.word_detector("shared weights share", "share").patches
+    heights = [bar.get_height() for bar in bars]
+    assert max(heights) == 5
+    assert [place for place, height in enumerate(heights) if height == 5] == [0, 15]
+
+
+def test_networks() -> None:
+    slopes = figures.activations()[1].lines
+    assert max(slopes[0].get_ydata()) == 0.25
+    gradients = {line.get_label(): line.get_ydata() for line in figures.vanishing_gradients().lines}
+    assert gradients["sigmoid"][0] < 1e-6 * gradients["sigmoid"][-1]
+    for kind in ("ReLU", "ReLU, residual"):
+        assert 0.05 < gradients[kind][0] / gradients[kind][-1] < 20
+    maps = np.abs(np.random.default_rng(0).standard_normal((4, 5, 8, 9)))
+    identity = figures.residual_identity(maps[0, 0])
+    assert titles(identity)[1:] == ["plain: F(x) = 0", "residual: F(x) + x, off by 0"]
+    assert figures.first_filters(maps[:, :1], maps[:, 1:2]).shape == (3, 4)
+    assert figures.feature_maps(maps[0, 0], {"one": maps[0], "two": maps[1]}).shape == (3, 7)
+    assert figures.regularised_maps(maps).shape == (4, 4)
+    assert figures.augmented(maps[0, 0], {"shift": maps[0], "flip": maps[1]}).shape == (2, 6)
+    shares = np.full((2, 4), 0.25)
+    assert figures.predictions(maps[:2, 0], shares, [0, 1]).shape == (2, 2)
+    assert figures.confusion([[9, 1], [0, 10]]).get_title() == "accuracy 95.00% of 20 test images"
+    both = figures.parameters_of_networks({"a": (25_557_032, 0, 4.1e9), "b": (100, 900, 1e3)})
+    assert texts(both) == [" 25.6 M", " 1 k", " 4.1 G", " 1 k"]
+    lines = figures.curves({"a": ([1, 2], [3, 4])}, "epoch", "loss", logarithmic=True, limits=(1, 10))
+    assert (lines.get_yscale(), lines.get_ylim()) == ("log", (1, 10))
+
+
+def test_settings_stay_and_pyplot_is_not_needed(tmp_path: Path) -> None:
+    """In a process of its own: no window, no global figure, the user's style as it was."""
+    program = """
+import sys
+from fastconv.analysis import figures
+assert "matplotlib" not in sys.modules
+import matplotlib
+before = {key: matplotlib.rcParams[key] for key in matplotlib.rcParams if key != "backend"}
+figures.parameters_by_side().figure.savefig(sys.argv[1])
+assert all(matplotlib.rcParams[key] == value for key, value in before.items())
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    picture = tmp_path / "parameters.png"
+    subprocess.run([sys.executable, "-c", program, str(picture)], check=True)
+    assert picture.read_bytes().startswith(b"\x89PNG")
