@@ -317,12 +317,27 @@ def channel_sum_plan(shape: tuple[int, ...], channel: int, dtype: np.dtype[Any])
     )
 
 
-_FEW_CYCLES = ("relu", "relu_grad", "leaky_relu", "leaky_relu_grad", "sigmoid_grad", "tanh_grad", "add", "add_relu")
+#: Elementwise functions that memory bounds.
+_FEW_CYCLES = (
+    "relu",
+    "relu_grad",
+    "leaky_relu",
+    "leaky_relu_grad",
+    "sigmoid_grad",
+    "tanh_grad",
+    "add",
+    "add_relu",
+    "prelu_terms",
+)
 
 
-def elementwise_plan(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _engine.Plan:
-    """Plan a function (src/maps.inc) of the elements of one or two C-contiguous arrays of this shape."""
-    size = math.prod(shape)
+def elementwise_plan(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], channels: int = 1) -> _engine.Plan:
+    """Plan a function (src/maps.inc) of the elements of one or two C-contiguous arrays of this shape.
+
+    With more than one channel, the second axis, each has options of its own.
+    """
+    size, plane = math.prod(shape), math.prod(shape[2:]) if channels > 1 else 1
+    axes: list[tuple[int, ...]] = [_IDLE, (channels, 1, 1, 1, 1, 0, 0), (plane, 1, 1, 1, 1, 0, 0)]
     return _engine.Plan(
         ELEMENTWISE,
         0 if dtype == np.float32 else 1,
@@ -330,7 +345,7 @@ def elementwise_plan(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
         1,
         size,
         size,
-        [_IDLE] * 3,
+        axes,
         ((0, 1), (0, 1), (1,), (0, 1)),
         name,
         current_isa(),

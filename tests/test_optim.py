@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import ISAS
 
+import fastconv as fc
 from fastconv import nn
+from fastconv._config import isa_limit
 from fastconv.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 #: Every optimizer, with options that use all of its state.
@@ -103,6 +106,42 @@ def test_any_layout_and_any_size(kind: type[Optimizer], options: dict[str, Any])
     np.testing.assert_array_equal(plain.data, turned.data)
     assert plain.data[-1, -1] == single.data[0]
     assert not np.array_equal(plain.data, start)
+
+
+def trained(kind: type[Optimizer], options: dict[str, Any], size: int, dtype: Any) -> np.ndarray:
+    """The parameters after three steps."""
+    rng = np.random.default_rng(size)
+    parameter = nn.Parameter(rng.standard_normal(size).astype(dtype))
+    optimizer = kind([parameter], **options)
+    for grad in rng.standard_normal((3, size)).astype(dtype):
+        parameter.grad = grad
+        optimizer.step()
+    return parameter.data
+
+
+@each
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_instruction_set(kind: type[Optimizer], options: dict[str, Any], dtype: Any, isa: str) -> None:
+    for size in (1, 2, 5, 16, 37):
+        with isa_limit("baseline"):
+            expected = trained(kind, options, size, np.float64)
+        with isa_limit(isa):
+            found = trained(kind, options, size, dtype)
+        if dtype == np.float64:
+            np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
+        else:  # from the same draws, rounded
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@each
+def test_the_same_bits_at_any_number_of_threads(kind: type[Optimizer], options: dict[str, Any]) -> None:
+    results = []
+    for count in (1, 2, 3):
+        with fc.threads(count):
+            results.append(trained(kind, options, 100_003, np.float32))
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
 
 
 @each

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from fastconv import _check as check
 from fastconv._check import Array
+from fastconv.functional._map import evaluate
 
 __all__ = ["maxout", "maxout_backward", "prelu", "prelu_backward"]
 
@@ -49,12 +50,7 @@ def prelu(input: ArrayLike, weight: ArrayLike) -> Array:
            [ 1. ,  2. ]])
     """
     dtype, (x, w) = check.data("prelu", input=input, weight=weight)
-    slopes = _slopes("prelu", x, w)
-    result = check.result("prelu", x.shape, x.dtype)
-    with np.errstate(all="ignore"):
-        np.multiply(x, slopes, out=result)
-        np.copyto(result, x, where=x > 0)
-    return result if result.dtype == dtype else result.astype(dtype)
+    return evaluate("prelu", "leaky_relu", dtype, x, None, _slopes("prelu", x, w))
 
 
 def prelu_backward(grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike) -> tuple[Array, Array]:
@@ -94,27 +90,25 @@ def prelu_backward(grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike) 
     op = "prelu_backward"
     dtype, (grad, x, w) = check.data(op, grad_output=grad_output, input=input, weight=weight)
     check.grad(op, grad, x.shape)
-    slopes = _slopes(op, x, w)
-    result = check.result(op, x.shape, grad.dtype)
+    grad_input = evaluate(op, "leaky_relu_grad", dtype, grad, x, _slopes(op, x, w))
+    terms = evaluate(op, "prelu_terms", x.dtype, grad, x)
     with np.errstate(all="ignore"):
-        positive = x > 0
-        np.multiply(grad, x, out=result)
-        np.copyto(result, 0, where=positive)
-        others = tuple(axis for axis in range(x.ndim) if axis != 1 or w.size == 1)
-        grad_weight = np.sum(result, axis=others).reshape(w.shape)
-        np.multiply(grad, slopes, out=result)
-        np.copyto(result, grad, where=positive)
-    return result.astype(dtype, copy=False), grad_weight.astype(dtype, copy=False)
+        planes = (1, 1, terms.size) if w.size == 1 else (len(terms), w.size, prod(terms.shape[2:]))
+        each = terms.reshape(planes)
+        grad_weight = each.sum(axis=2).sum(axis=0)
+    return grad_input, grad_weight.astype(dtype, copy=False)
 
 
 def _slopes(op: str, x: Array, w: Array) -> Array:
-    """Return the slopes in a shape that broadcasts over x."""
+    """Return the slopes as options of the engine's function."""
     channels = x.shape[1] if x.ndim > 1 else 1
     if w.ndim != 1 or w.size not in (1, channels):
         raise ValueError(
             f"{op}: weight must have shape (1,) or ({channels},) for input of shape {x.shape}, received shape {w.shape}"
         )
-    return w if w.size == 1 or x.ndim < 2 else w.reshape(-1, *(1,) * (x.ndim - 2))
+    options = np.zeros((w.size, 3))
+    options[:, 0] = w
+    return options if w.size > 1 else options[0]
 
 
 def maxout(input: ArrayLike, pool_size: int, dim: int = 1) -> tuple[Array, Array]:

@@ -216,8 +216,11 @@ def _scale(op: str, x: Array, mask: Array, dtype: np.dtype[Any], p: float, train
         elif p == 1:
             np.multiply(x, 0, out=result)
         else:
-            np.multiply(x, mask, out=result)
-            np.multiply(result, 1 / (1 - p), out=result)
+            if mask.size < x.size:
+                np.multiply(x, np.multiply(mask, 1 / (1 - p), dtype=x.dtype), out=result)
+            else:
+                np.multiply(x, mask, out=result)
+                np.multiply(result, 1 / (1 - p), out=result)
     return result if result.dtype == dtype else result.astype(dtype)
 
 

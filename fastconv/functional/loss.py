@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,14 +79,9 @@ def cross_entropy(
     goal = _goal(op, x, target, weight, ignore_index, label_smoothing, probabilities=True)
     checked(op, reduction)
     with np.errstate(all="ignore"):
-        y = below_maximum(x, goal.axis)
-        logs = np.log(np.exp(y).sum(axis=goal.axis, keepdims=True))
-        if goal.plain:
-            losses = logs - np.take_along_axis(y, goal.picks, goal.axis)
-        else:
-            y -= logs
-            losses = -(y * goal.shares(x)).sum(axis=goal.axis, keepdims=True)
-        return reduced(goal.counting(losses), reduction, dtype, goal.divisor)
+        below = below_maximum(x, goal.axis)
+        sums = np.exp(below).sum(axis=goal.axis, keepdims=True)
+        return reduced(_cross_entropies(below, sums, goal), reduction, dtype, goal.divisor)
 
 
 def cross_entropy_backward(
@@ -137,17 +133,48 @@ def cross_entropy_backward(
     checked(op, reduction)
     factor = scale(op, grad, goal.loss_shape(x), reduction, goal.divisor)
     with np.errstate(all="ignore"):
-        result = softmax(x, goal.axis)
-        if goal.plain:
-            np.put_along_axis(result, goal.picks, np.take_along_axis(result, goal.picks, goal.axis) - 1, goal.axis)
-        else:
-            shares = goal.shares(x)
-            result *= shares.sum(axis=goal.axis, keepdims=True)
-            result -= shares
-        result *= np.expand_dims(factor, goal.axis) if factor.ndim else factor
-        if goal.ignored is not None:
-            np.copyto(result, 0, where=goal.ignored)
-    return np.asarray(result, dtype)
+        return np.asarray(_slopes(softmax(x, goal.axis), goal, factor), dtype)
+
+
+def cross_entropy_and_gradient(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None, ignore_index: int, reduction: str, smoothing: float
+) -> tuple[Any, NDArray[Any]]:
+    """Return what `cross_entropy` and, for a gradient of 1, `cross_entropy_backward` return, with one exponential."""
+    op = "cross_entropy"
+    dtype, (x,) = check.data(op, input=input)
+    goal = _goal(op, x, target, weight, ignore_index, smoothing, probabilities=True)
+    checked(op, reduction)
+    factor = scale(op, np.ones((), x.dtype), goal.loss_shape(x), reduction, goal.divisor)
+    with np.errstate(all="ignore"):
+        below = below_maximum(x, goal.axis)
+        result = np.exp(below)
+        sums = result.sum(axis=goal.axis, keepdims=True)
+        loss = reduced(_cross_entropies(below, sums, goal), reduction, dtype, goal.divisor)
+        result /= sums
+        return loss, np.asarray(_slopes(result, goal, factor), dtype)
+
+
+def _cross_entropies(below: Array, sums: Array, goal: _Goal) -> Array:
+    """Return the losses of scores below their maximum, whose exponentials add up to `sums`; changes `below`."""
+    logs = np.log(sums)
+    if goal.plain:
+        return goal.counting(logs.squeeze(goal.axis) - below.reshape(-1)[goal.places(below.shape)])
+    below -= logs
+    return goal.counting(-(below * goal.shares(below)).sum(axis=goal.axis))
+
+
+def _slopes(result: Array, goal: _Goal, factor: Array) -> Array:
+    """Turn softmax(input) into the gradient, in place."""
+    if goal.plain:
+        result.reshape(-1)[goal.places(result.shape)] -= 1
+    else:
+        shares = goal.shares(result)
+        result *= shares.sum(axis=goal.axis, keepdims=True)
+        result -= shares
+    result *= np.expand_dims(factor, goal.axis) if factor.ndim else factor
+    if goal.ignored is not None:
+        np.copyto(result, 0, where=np.expand_dims(goal.ignored, goal.axis))
+    return result
 
 
 def nll_loss(
@@ -197,7 +224,7 @@ def nll_loss(
     goal = _goal(op, x, target, weight, ignore_index, 0.0, probabilities=False)
     checked(op, reduction)
     with np.errstate(all="ignore"):
-        losses = -np.take_along_axis(x, goal.picks, goal.axis)
+        losses = np.negative(np.asarray(x, order="C").reshape(-1)[goal.places(x.shape)])
         if goal.weight is not None:
             losses *= goal.weight[goal.picks]
         return reduced(goal.counting(losses), reduction, dtype, goal.divisor)
@@ -252,12 +279,9 @@ def nll_loss_backward(
     result = check.result(op, x.shape, grad.dtype, zero=True)
     with np.errstate(all="ignore"):
         each = np.broadcast_to(-factor, goal.loss_shape(x))
-        at_targets = np.expand_dims(each, goal.axis)
         if goal.weight is not None:
-            at_targets = at_targets * goal.weight[goal.picks]
-        if goal.ignored is not None:
-            at_targets = np.where(goal.ignored, 0, at_targets)
-        np.put_along_axis(result, goal.picks, at_targets, goal.axis)
+            each = each * goal.weight[goal.picks]
+        result.reshape(-1)[goal.places(x.shape)] = goal.counting(each)
     return np.asarray(result, dtype)
 
 
@@ -268,8 +292,8 @@ class _Goal(NamedTuple):
     """Checked targets and how they count."""
 
     axis: int  # of the classes
-    picks: Any  # right classes as int64, that axis put in; 0 where ignored; None for probabilities
-    ignored: Array | None  # where targets are ignored, that axis put in; None: nowhere
+    picks: Any  # right classes as int64, 0 where ignored; None for probabilities
+    ignored: Array | None  # where targets are ignored; None: nowhere
     probabilities: Array | None
     weight: Array | None
     smoothing: float
@@ -280,6 +304,14 @@ class _Goal(NamedTuple):
         """Whether q is 1 at one class and 0 elsewhere."""
         return self.picks is not None and self.weight is None and self.smoothing == 0
 
+    def places(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Return where, in a flat array of scores of this shape, the right classes stand."""
+        before, after = prod(shape[: self.axis]), prod(shape[self.axis + 1 :])
+        places = self.picks.reshape(before, after) * after
+        places += np.arange(before)[:, None] * (shape[self.axis] * after)
+        places += np.arange(after)
+        return np.asarray(places.reshape(self.picks.shape))
+
     def shares(self, x: Array) -> Array:
         """Return q times the weights, in the shape of the input."""
         classes = x.shape[self.axis]
@@ -287,16 +319,14 @@ class _Goal(NamedTuple):
             q = self.probabilities * (1 - self.smoothing) + self.smoothing / classes
         else:
             q = np.full(x.shape, self.smoothing / classes, x.dtype)
-            np.put_along_axis(q, self.picks, 1 - self.smoothing + self.smoothing / classes, self.axis)
+            q.reshape(-1)[self.places(x.shape)] = 1 - self.smoothing + self.smoothing / classes
         if self.weight is not None:
             q *= self.weight.reshape(-1, *(1,) * (x.ndim - self.axis - 1))
         return np.asarray(q)
 
     def counting(self, losses: Array) -> Array:
-        """Return losses without the axis of the classes, 0 where ignored."""
-        if self.ignored is not None:
-            losses = np.where(self.ignored, 0, losses)
-        return losses.squeeze(self.axis)
+        """Return losses, 0 where ignored."""
+        return losses if self.ignored is None else np.where(self.ignored, 0, losses)
 
     def loss_shape(self, x: Array) -> tuple[int, ...]:
         """Return the shape of the losses of input x."""
@@ -321,7 +351,7 @@ def _goal(
     if probabilities and labels.dtype.kind == "f" and labels.dtype.itemsize <= 8 and labels.shape == x.shape:
         return _Goal(axis, None, None, labels.astype(x.dtype), weights, smoothing, max(x.size // classes, 0))
     kept, picks = _right_classes(op, x, axis, target, labels, ignore)
-    ignored = None if kept is None else ~np.expand_dims(kept, axis)
+    ignored = None if kept is None else ~kept
     if weights is None:
         divisor: Any = picks.size if kept is None else int(np.count_nonzero(kept))
     else:
@@ -333,7 +363,7 @@ def _goal(
 def _right_classes(
     op: str, x: Array, axis: int, target: Any, labels: Array, ignore: int
 ) -> tuple[Array | None, NDArray[np.int64]]:
-    """Return where targets count (None: everywhere), and the targets with the axis of the classes put in."""
+    """Return where targets count (None: everywhere), and the targets, 0 elsewhere."""
     expected, classes = x.shape[:axis] + x.shape[axis + 1 :], x.shape[axis]
     if labels.shape != expected:
         raise ValueError(
@@ -353,8 +383,8 @@ def _right_classes(
         )
     picks = labels.astype(np.int64, copy=False)
     if kept.all():
-        return None, np.expand_dims(picks, axis)
-    return kept, np.expand_dims(np.where(kept, picks, 0), axis)
+        return None, picks
+    return kept, np.where(kept, picks, 0)
 
 
 def _class_weights(op: str, weight: Any, classes: int, dtype: np.dtype[Any]) -> Array | None:

@@ -383,22 +383,33 @@ class PReLU(Module):
         first[...] = check.real("PReLU", "init", init)
         self.weight = Parameter(first)
 
+    _copy: NDArray[Any] | None = None  # of the slopes, while frozen
+
+    def _slopes(self) -> NDArray[Any]:
+        copy = self._copy  # read once: another thread may unfreeze
+        return self.weight.data if copy is None else copy
+
     def __call__(self, input: ArrayLike) -> NDArray[Any]:
         """Compute the output alone; nothing is kept."""
-        return F.prelu(input, self.weight.data)
+        return F.prelu(input, self._slopes())
 
     def forward(self, input: ArrayLike, *, needs_input_grad: bool = True) -> tuple[NDArray[Any], Backward]:
         """Compute the output and the way back, see `Module.forward`."""
-        weight = self.weight
-        output = F.prelu(input, weight.data)
+        weight, slopes = self.weight, self._slopes()
 
         def backward(grad_output: ArrayLike) -> NDArray[Any]:
-            grad_input, grad_weight = F.prelu_backward(grad_output, input, weight.data)
+            grad_input, grad_weight = F.prelu_backward(grad_output, input, slopes)
             if weight.requires_grad and not self.frozen:
                 weight.add_grad(grad_weight)
             return grad_input
 
-        return output, backward
+        return F.prelu(input, slopes), backward
+
+    def _freeze(self) -> None:
+        self._copy = self.weight.data.copy()
+
+    def _unfreeze(self) -> None:
+        self._copy = None
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""

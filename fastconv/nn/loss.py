@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _check as check
 from fastconv import functional as F
+from fastconv.functional.loss import cross_entropy_and_gradient
 
 __all__ = [
     "BCEWithLogitsLoss",
@@ -121,8 +122,24 @@ class CrossEntropyLoss(_ClassLoss):
                 f"CrossEntropyLoss: label_smoothing must be from 0 to 1, received label_smoothing={label_smoothing!r}"
             )
 
-    def _options(self) -> dict[str, Any]:
-        return {**super()._options(), "label_smoothing": self.label_smoothing}
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> tuple[Any, NDArray[Any]]:
+        """Compute the loss and its gradient.
+
+        Parameters
+        ----------
+        input : array_like of shape (N, C), (C,) or (N, C, *S)
+            Scores (logits) of C classes for N samples, for each of the positions S.
+        target : array_like of shape (N,), () or (N, *S), or of input's shape
+            The right classes, integers from 0 to C - 1, or the probabilities of all.
+
+        Returns
+        -------
+        loss : scalar, or ndarray of shape (N, *S)
+        grad_input : ndarray of input's shape
+        """
+        return cross_entropy_and_gradient(
+            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+        )
 
     def _shown(self) -> dict[str, Any]:
         shown = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}

@@ -164,28 +164,52 @@ FC_INLINE vec FN(add_relu)(vec a, vec b, const vec *p)
     return FN(positive)(a + b);
 }
 
-/* ---- a task of each: operand 1 is b or none, operand 2 the options (float64) or none ---- */
+/* b is the input: what a negative element adds to the gradient of its slope. */
+FC_INLINE vec FN(prelu_terms)(vec a, vec b, const vec *p)
+{
+    (void)p;
+    return (vec)((ivec)(a * b) & ~(ivec)(b > FN(zero)()));
+}
 
-#define FC_ELEMENTWISETIONS 3
+/* ---- a task of each: operand 1 is b or none, operand 2 the options (float64) or none ----
+ *
+ * Options are FC_MAP_OPTIONS numbers, or as many for each of axis[1].in channels, whose planes have axis[2].in elements. */
+
+#define FC_MAP_OPTIONS 3
+
+/* The last element before `end` with the same options as element `at`, plus 1; fetches those options. */
+FC_INLINE int64_t FN(map_options)(const fc_problem *problem, const double *options, int64_t at, int64_t end, vec *p)
+{
+    int64_t channels = problem->axis[1].in, plane = problem->axis[2].in;
+    if (channels > 1) {
+        options += at / plane % channels * FC_MAP_OPTIONS;
+        end = fc_min(end, (at / plane + 1) * plane);
+    }
+    for (int j = 0; j < FC_MAP_OPTIONS; j++)
+        p[j] = FN(splat)(options ? (real)options[j] : 0);
+    return end;
+}
 
 #define FC_MAP(name)                                                                                                            \
     static void FN(map_##name##_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)        \
     {                                                                                                                           \
-        int64_t first = task * FC_MAP_BUNCH, n = fc_min(FC_MAP_BUNCH, plan->problem.out_channels - first), i = 0;               \
-        const real *a = (const real *)call->array[0].data + first;                                                             \
-        const real *b = call->array[1].data ? (const real *)call->array[1].data + first : a;                                   \
-        real *y = (real *)call->array[3].data + first;                                                                          \
+        int64_t i = task * FC_MAP_BUNCH, end = fc_min(plan->problem.out_channels, i + FC_MAP_BUNCH);                            \
+        const real *a = (const real *)call->array[0].data;                                                                      \
+        const real *b = call->array[1].data ? (const real *)call->array[1].data : a;                                            \
+        real *y = (real *)call->array[3].data;                                                                                  \
         const double *options = (const double *)(const void *)call->array[2].data;                                              \
-        vec p[FC_ELEMENTWISETIONS];                                                                                                  \
+        vec p[FC_MAP_OPTIONS];                                                                                                  \
         (void)stage, (void)scratch;                                                                                             \
-        for (int j = 0; j < FC_ELEMENTWISETIONS; j++)                                                                                \
-            p[j] = FN(splat)(options ? (real)options[j] : 0);                                                                   \
-        for (; i + VL <= n; i += VL)                                                                                            \
-            FN(store)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                                    \
-        if (i < n)                                                                                                              \
-            FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, n - i), FN(load_n)(b + i, n - i), p), n - i);                         \
+        while (i < end) {                                                                                                       \
+            int64_t stop = FN(map_options)(&plan->problem, options, i, end, p);                                                 \
+            for (; i + VL <= stop; i += VL)                                                                                     \
+                FN(store)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                                \
+            if (i < stop)                                                                                                       \
+                FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, stop - i), FN(load_n)(b + i, stop - i), p), stop - i);            \
+            i = stop;                                                                                                           \
+        }                                                                                                                       \
     }                                                                                                                           \
-    static const fc_algorithm FN(map_##name) = {#name, FC_ISA_NAME, 1u << FC_ELEMENTWISE, FN(map_prepare), FN(map_tasks),             \
+    static const fc_algorithm FN(map_##name) = {#name, FC_ISA_NAME, 1u << FC_ELEMENTWISE, FN(map_prepare), FN(map_tasks),       \
                                                 FN(map_##name##_run)};
 #include "../maps.inc"
 #undef FC_MAP

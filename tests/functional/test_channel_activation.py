@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import LAYOUTS
+from helpers import ISAS, LAYOUTS
 
 from fastconv import functional as F
 from fastconv import reference
+from fastconv._config import isa_limit
 
 DTYPES = [np.float16, np.float32, np.float64]
 
@@ -28,6 +29,20 @@ def test_prelu_agrees_with_the_reference(shape: tuple[int, ...], slopes: int, dt
     for layout in LAYOUTS.values():
         if x.size:
             np.testing.assert_array_equal(F.prelu(layout(x), w), reference.prelu(x, w))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("shape", [(3, 5, 1), (2, 33, 17), (2, 7, 70, 160), (4, 19), (2, 3, *(1,) * 8, 5)])
+def test_every_channel_has_its_slope(shape: tuple[int, ...], isa: str) -> None:
+    """Planes shorter than a vector, longer than a task, and of odd sizes."""
+    rng = np.random.default_rng(0)
+    x, g = rng.integers(-4, 5, (2, *shape)).astype(np.float32)
+    w = rng.integers(-3, 4, shape[1]).astype(np.float32)
+    with isa_limit(isa):
+        y, grads = F.prelu(x, w), F.prelu_backward(g, x, w)
+    np.testing.assert_array_equal(y, reference.prelu(x, w), strict=True)
+    for ours, theirs in zip(grads, reference.prelu_backward(g, x, w), strict=True):
+        np.testing.assert_array_equal(ours, theirs, strict=True)
 
 
 def test_prelu_gradients_by_differences() -> None:

@@ -172,6 +172,20 @@ def test_extremes(name: str, options: dict[str, Any], from_output: bool, dtype: 
     assert np.isfinite(grad[1:]).all()
 
 
+def test_slopes_of_a_sigmoid_are_a_quarter_at_most() -> None:
+    """So gradients vanish with depth, where those of relu stay."""
+    x = np.linspace(-8, 8, 1601)
+    y = F.sigmoid(x)
+    slopes = F.sigmoid_backward(np.ones_like(x), y)
+    np.testing.assert_allclose(slopes, y * (1 - y), rtol=1e-15)
+    assert slopes.max() == slopes[800] == 0.25
+    deep = np.ones(1)
+    for _ in range(10):
+        deep = F.sigmoid_backward(deep, np.array([0.5]))
+    assert deep == 0.25**10
+    assert F.relu_backward(np.ones(1), np.ones(1)) == 1
+
+
 @each
 def test_arrays_of_every_layout(name: str, options: dict[str, Any], from_output: bool) -> None:
     forward, backward = getattr(F, name), getattr(F, name + "_backward")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from helpers import CONVS, DTYPES, ISAS, USABLE_ISAS, Array, Conv, assert_same
 
 import fastconv as fc
-from fastconv import reference
+from fastconv import plan, reference
 from fastconv._config import isa_limit
 
 PAGE = mmap.PAGESIZE
@@ -80,6 +80,27 @@ def run_others(dtype: Any, edge: str) -> None:
             fc.avg_pool2d(image, 2, stride=stride, padding=1)
 
 
+def run_elementwise(dtype: Any, edge: str) -> None:
+    rng = np.random.default_rng(0)
+
+    def place(*shape: int) -> Array:
+        return against_a_forbidden_page(rng.standard_normal(shape).astype(dtype), edge)
+
+    for width in (1, 3, 7, 8, 9, 16, 17, 33):
+        for forward, backward in (("gelu", "gelu_backward"), ("relu", "relu_backward")):
+            getattr(fc, forward)(place(width))
+            getattr(fc, backward)(place(width), place(width))
+        fc.prelu_backward(place(2, 3, width), place(2, 3, width), place(3))
+        result = place(2, 3, width)
+        slopes = against_a_forbidden_page(np.ones(9), edge)
+        by_channel = plan.elementwise_plan("leaky_relu", result.shape, np.dtype(dtype), 3)
+        by_channel.run(place(6, width), None, slopes, result, 1)
+        numbers = against_a_forbidden_page(np.full(8, 0.5), edge)
+        for rule, rows in (("sgd", 0), ("sgd_momentum", 1), ("adam", 2), ("adam_amsgrad", 3)):
+            state = place(rows, width) if rows else None
+            plan.optimize_plan(rule, width, np.dtype(dtype)).run(place(width), state, numbers, place(width), 1)
+
+
 def main(isa: str) -> None:
     with isa_limit(isa):
         for dtype in DTYPES:
@@ -87,6 +108,7 @@ def main(isa: str) -> None:
                 for conv in CONVS[::2]:
                     run_conv(conv, dtype, edge)
                 run_others(dtype, edge)
+                run_elementwise(dtype, edge)
 
 
 def end_of_script(*arguments: str) -> subprocess.CompletedProcess[str]:

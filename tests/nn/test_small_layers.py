@@ -149,6 +149,9 @@ def test_a_frozen_prelu_learns_nothing() -> None:
     assert backward(np.ones((2, 3), np.float32)).tolist() == [[1] * 3] * 2
     assert layer.weight.grad is None
     assert not layer.learns()
+    layer.weight.data[...] = 5
+    assert layer(np.full(1, -1.0, np.float32)) == -0.25
+    assert layer.unfreeze()(np.full(1, -1.0, np.float32)) == -5
 
 
 @pytest.mark.parametrize(
