@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 # `name as name` makes a name public to type checkers; the modules with a star list theirs.
 from fastconv import functional as functional
 from fastconv import metrics as metrics
-from fastconv import models as models
 from fastconv import nn as nn
 from fastconv import optim as optim
 from fastconv._config import get_precision as get_precision
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from fastconv import analysis as analysis
     from fastconv import data as data
     from fastconv import filters as filters
+    from fastconv import models as models
     from fastconv import reference as reference
     from fastconv import train as train
     from fastconv._files import load as load
@@ -66,6 +66,7 @@ else:
         "data": "fastconv.data",
         "filters": "fastconv.filters",
         "load": "fastconv._files",
+        "models": "fastconv.models",
         "reference": "fastconv.reference",
         "save": "fastconv._files",
         "summary": "fastconv._summary",

@@ -33,8 +33,8 @@ def test_receptive_fields_of_stacks_of_3x3() -> None:
 def test_the_widest_branch_counts() -> None:
     branches = nn.Sequential(nn.Conv2d(4, 4, 5, padding=2), nn.Conv2d(4, 4, 3, padding=1))
     net = nn.Sequential(nn.Residual(branches, nn.Conv2d(4, 4, 1)), nn.Conv2d(4, 4, 3))
-    table = fc.summary(net, (4, 16, 16))
-    assert [row.receptive_field for row in table.rows] == [(5, 5), (7, 7), (1, 1), (9, 9)]
+    sees = {row.name: row.receptive_field for row in fc.summary(net, (4, 16, 16)).rows}
+    assert sees == {"0.body.0": (5, 5), "0.body.1": (7, 7), "0.shortcut": (1, 1), "1": (9, 9)}
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
