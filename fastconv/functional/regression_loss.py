@@ -200,7 +200,7 @@ def huber_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean", 
     """
     width = _positive("huber_loss", "delta", delta)
     dtype, _, difference = _difference("huber_loss", reduction, input, target)
-    return reduced(_bent(difference, width) * difference.dtype.type(width), reduction, dtype)
+    return reduced(_bent(difference, width), reduction, dtype)
 
 
 @_documented
@@ -265,7 +265,9 @@ def smooth_l1_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mea
     """
     width = check.real("smooth_l1_loss", "beta", beta, 0)
     dtype, _, difference = _difference("smooth_l1_loss", reduction, input, target)
-    return reduced(_bent(difference, width), reduction, dtype)
+    if _vanishes(width, difference):
+        return reduced(np.abs(difference), reduction, dtype)
+    return reduced(_bent(difference, width) * difference.dtype.type(1 / width), reduction, dtype)
 
 
 @_documented
@@ -298,7 +300,8 @@ def smooth_l1_loss_backward(
     width = check.real(op, "beta", beta, 0)
     dtype, grad, slope = _difference(op, reduction, input, target, grad_output)
     with np.errstate(all="ignore"):
-        slope = np.clip(slope / width, -1, 1, out=slope) if width else np.sign(slope, out=slope)
+        sharp = _vanishes(width, slope)
+        slope = np.sign(slope, out=slope) if sharp else np.clip(slope / width, -1, 1, out=slope)
     return _back(op, grad, slope, reduction, dtype)
 
 
@@ -431,13 +434,16 @@ def _back(op: str, grad: Array, slope: Array, reduction: str, dtype: np.dtype[An
 
 
 def _bent(difference: Array, width: float) -> Array:
-    """Return |d| - width / 2, and a parabola that touches it for |d| up to width; NaN stays."""
-    size = np.abs(difference)
+    """Return d**2 / 2 for |d| up to width, width * (|d| - width / 2) above; changes its argument. NaN stays."""
+    size = np.abs(difference, out=difference if difference.ndim else None)
+    inner = np.minimum(size, width)
     with np.errstate(all="ignore"):
-        line = size - size.dtype.type(0.5 * width)
-        if width == 0:
-            return np.asarray(line)
-        return np.asarray(np.where(size < width, np.square(size) * size.dtype.type(0.5 / width), line))
+        return np.asarray((size - 0.5 * inner) * inner)
+
+
+def _vanishes(width: float, array: Array) -> bool:
+    """Whether a width is 0, or so small that nothing can be divided by it."""
+    return width * float(np.finfo(array.dtype).max) < 1
 
 
 def _positive(op: str, name: str, value: Any) -> float:

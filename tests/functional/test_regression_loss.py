@@ -103,6 +103,15 @@ def test_binary_cross_entropy_keeps_its_digits() -> None:
     assert F.binary_cross_entropy_with_logits(x, np.array([1.0, 0.0])) == 40
 
 
+def test_a_vanishing_bend_is_none() -> None:
+    x, t = np.array([0.0, 1.0, -2.0], np.float32), np.zeros(3, np.float32)
+    with np.errstate(all="raise"):
+        for beta in (0.0, 1e-320, 1e-40):
+            np.testing.assert_array_equal(F.smooth_l1_loss(x, t, beta=beta, reduction="none"), [0, 1, 2])
+            grad = F.smooth_l1_loss_backward(1.0, x, t, beta=beta, reduction="sum")
+            np.testing.assert_array_equal(grad, [0, 1, -1])
+
+
 def test_dtypes_promote() -> None:
     x = np.ones(2, np.float32)
     assert F.mse_loss(x, x.astype(np.float64)).dtype == np.float64
