@@ -230,6 +230,20 @@ def test_refuses_gradients_and_parameters_that_cannot_be() -> None:
     SGD([empty], momentum=0.9).step()
 
 
+def test_a_parameter_may_take_another_dtype() -> None:
+    """Its state follows: the engine reads both as one dtype."""
+    parameter = nn.Parameter(np.ones(1000, np.float32))
+    optimizer = Adam([parameter])
+    for dtype in (np.float32, np.float64, np.float16, np.float32):
+        parameter.data, parameter.grad = parameter.data.astype(dtype), np.ones(1000, dtype)
+        optimizer.step()
+        assert parameter.dtype == dtype
+        assert optimizer.state_dict()["state"][0]["exp_avg"].dtype == (
+            np.float64 if dtype == np.float64 else np.float32
+        )
+    np.testing.assert_allclose(parameter.data, 1 - 4e-3, rtol=1e-3)
+
+
 def test_amsgrad_may_be_switched_on_later() -> None:
     parameter = nn.Parameter(np.ones(2))
     optimizer = Adam([parameter])

@@ -112,7 +112,7 @@ class Optimizer:
                 state.step += 1
                 if numbers != last:  # mostly they are those of the parameter before
                     last, values = numbers, np.array([*numbers, *(0.0,) * (8 - len(numbers))])
-                _update(name, rule, parameter, state.rows_of(names, parameter), values)
+                _update(name, rule, parameter, state.rows_of(name, names, parameter), values)
 
     def _rule(self, group: dict[str, Any], state: State) -> tuple[str, dict[str, float], list[float]]:
         """Return the name of the rule (src/updates.inc), its state's names and first values, and its numbers."""
@@ -238,12 +238,17 @@ class State:
         self.names: tuple[str, ...] = ()
         self.rows: Array | None = None
 
-    def rows_of(self, names: dict[str, float], parameter: Parameter) -> Array | None:
+    def rows_of(self, owner: str, names: dict[str, float], parameter: Parameter) -> Array | None:
         """Return the arrays of these names, which are made, with their first values, where there are none."""
-        if self.names != tuple(names):
-            rows: Array = np.empty((len(names), *parameter.shape), compute_dtype(parameter))
+        held, dtype = self.rows, compute_dtype(parameter)
+        if held is not None and held.shape[1:] != parameter.shape:
+            raise ValueError(
+                f"{owner}: the state must have the shape of its parameter, {parameter.shape}, received {held.shape[1:]}"
+            )
+        if self.names != tuple(names) or (held is not None and held.dtype != dtype):
+            rows: Array = np.empty((len(names), *parameter.shape), dtype)
             for row, (name, first) in zip(rows, names.items(), strict=True):
-                row[...] = self.rows[self.names.index(name)] if self.rows is not None and name in self.names else first
+                row[...] = held[self.names.index(name)] if held is not None and name in self.names else first
             self.names, self.rows = tuple(names), rows
         return self.rows
 
@@ -278,10 +283,6 @@ def compute_dtype(parameter: Parameter) -> np.dtype[Any]:
 def _update(name: str, rule: str, parameter: Parameter, rows: Array | None, values: Array) -> None:
     """Let the engine change a parameter and the rows of its state in place."""
     data, grad = parameter.data, parameter.grad
-    if rows is not None and rows.shape[1:] != data.shape:
-        raise ValueError(
-            f"{name}: the state must have the shape of its parameter, {data.shape}, received {rows.shape[1:]}"
-        )
     if not data.flags.writeable:
         raise ValueError(f"{name}: parameters must be writeable, received one of shape {data.shape} that is read-only")
     known: _engine.Plan | None = plan.recall("optimize", data, grad, None, (rule,))
