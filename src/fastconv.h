@@ -34,6 +34,12 @@ typedef enum {
     FC_FILTER,           /* x (N,H,W*C), weights (kH,kW), what stands outside (1) or none, y; in_channels: C */
     FC_ELEMENTWISE,      /* a, b or none, options (float64) or none, y: elementwise, without gaps */
     FC_OPTIMIZE,         /* g, rows of state, numbers (float64), p: both changed in place, without gaps */
+    FC_NORM,             /* x, none, doubles, y: a mean for each of `groups` sets, see norm.c for the doubles; no gaps, as below */
+    FC_NORM_GRAD,        /* gy, x, doubles, gx or none */
+    FC_ROW_NORM,         /* x (N*G, features), weight and bias (2, G*features), none, y */
+    FC_ROW_NORM_GRAD,    /* gy, x, weight and its gradient and that of the bias (3, G*features), gx or none */
+    FC_RESPONSE_NORM,    /* x (N, C, pixels), none, alpha / size and beta and k (doubles), y */
+    FC_RESPONSE_NORM_GRAD, /* gy, x, the same, gx */
     FC_OPS
 } fc_op;
 
@@ -44,8 +50,12 @@ typedef struct {
 
 /* Pooling: windows of unequal sizes; padding counts in a mean; a maximum's index is a byte, the number of its tap in the window,
  * instead of an int64 in the plane. Products: a column of b, not a row, lies together (a hint). Forward convolution and products:
- * results below 0 are multiplied by `slope` (ReLU, leaky ReLU). */
-enum { FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2, FC_TURNED = 4, FC_OFFSETS = 8, FC_RECTIFY = 16 };
+ * results below 0 are multiplied by `slope` (ReLU, leaky ReLU). Norms: the statistics are the input's own, so that a gradient
+ * goes through them; they are taken here, not given; the sums that are the gradients of weights are wanted. */
+enum {
+    FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2, FC_TURNED = 4, FC_OFFSETS = 8, FC_RECTIFY = 16,
+    FC_OWN_STATISTICS = 32, FC_TAKE_MOMENTS = 64, FC_TAKE_SUMS = 128
+};
 
 /* A filter's flags: how an image goes on outside. Of a b c d: d c b a | a b c d | d c b a; the same without repeated borders; its
  * border; its other end; a constant. */
@@ -58,7 +68,7 @@ typedef struct {
     int64_t in_channels, out_channels; /* of one group; M and N of a matmul have batch and out_channels, K in_channels */
     fc_axis axis[FC_DIMS];
     int flags;
-    double divisor;  /* mean pooling: 0, or the divisor that overrides the window's size */
+    double divisor;  /* mean pooling: 0, or the divisor that overrides the window's size; norms: eps */
     double slope;    /* with FC_RECTIFY */
 } fc_problem;
 

@@ -30,6 +30,25 @@ typedef lane FN(ivec_unaligned) __attribute__((vector_size(FC_VECTOR_BYTES), ali
 
 static inline vec FN(load)(const real *p) { return *(const FN(vec_unaligned) *)p; }
 static inline void FN(store)(real *p, vec v) { *(FN(vec_unaligned) *)p = v; }
+/* Past the caches, to an address that is a multiple of a vector's bytes: for results that no cache would hold until they are
+ * read. `streamed` orders such stores before what follows. */
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+static inline void FN(stream)(real *p, vec v) { _mm512_stream_ps(p, (__m512)v); }
+#elif defined(__AVX512F__)
+static inline void FN(stream)(real *p, vec v) { _mm512_stream_pd(p, (__m512d)v); }
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+static inline void FN(stream)(real *p, vec v) { _mm256_stream_ps(p, (__m256)v); }
+#elif defined(__AVX2__)
+static inline void FN(stream)(real *p, vec v) { _mm256_stream_pd(p, (__m256d)v); }
+#else
+static inline void FN(stream)(real *p, vec v) { FN(store)(p, v); }
+#endif
+static inline void FN(streamed)(void)
+{
+#if defined(__AVX2__)
+    _mm_sfence();
+#endif
+}
 static inline ivec FN(iload)(const lane *p) { return *(const FN(ivec_unaligned) *)p; }
 static inline void FN(istore)(lane *p, ivec v) { *(FN(ivec_unaligned) *)p = v; }
 static inline vec FN(zero)(void) { return (vec){0}; }

@@ -9,6 +9,7 @@
 #ifdef FC_HAS_MASKS
 #include "kernels/rows.h"
 #endif
+#include "kernels/norm.h"
 #include "kernels/patches.h"
 #include "kernels/pool.h"
 #include "kernels/winograd.h"
@@ -36,6 +37,9 @@
 #include "algorithms/filter_common.h"
 #include "algorithms/filter_direct.c"
 #include "algorithms/filter_separable.c"
+#include "algorithms/norm.c"
+#include "algorithms/norm_rows.c"
+#include "algorithms/norm_response.c"
 #include "algorithms/unfold.c"
 #include "algorithms/pool_taps.c"
 #include "algorithms/pool_windows.c"

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from fastconv import _check
 from fastconv._check import Array
 from fastconv.functional._gradients import Three, cast
+from fastconv.functional._norm import Sets, by_set, by_set_backward
 
 __all__ = ["batch_norm", "batch_norm_backward", "instance_norm", "instance_norm_backward"]
 
@@ -85,16 +86,15 @@ def batch_norm(
     _check.per_channel(op, (channels,), weight=w, bias=b)
     running = {"running_mean": running_mean, "running_var": running_var}
     training = _check.flag(op, "training", training)
-    _check.real(op, "eps", eps, 0)
+    added = _check.real(op, "eps", eps, 0)
     mean, var = _check.statistics(op, (channels,), optional=training, **running)
     if training and batch * pixels == 1:
         raise ValueError(
             f"{op}: training needs more than one value in each channel, received input of shape {x.shape}; "
             f"use the running statistics (training=False, or the layer's eval())"
         )
-    from fastconv import reference
-
-    y, mean, var = reference.batch_norm(x, mean, var, w, b, training, eps=eps, channel_axis=channel_axis)
+    sets = Sets(batch, channels, 1, channels, pixels)
+    y, mean, var = by_set(op, x, sets, None if training else (mean, var), w, b, added)
     return y.astype(kind, copy=False), mean, var
 
 
@@ -160,18 +160,14 @@ def batch_norm_backward(
     op = "batch_norm_backward"
     kind, (gy, x, w) = _check.data(op, ("weight",), grad_output=grad_output, input=input, weight=weight)
     wanted = _check.needs(op, needs)
-    _, channels, _ = _check.planes(op, x, channel_axis)
+    batch, channels, pixels = _check.planes(op, x, channel_axis)
     _check.grad(op, gy, x.shape)
     _check.per_channel(op, (channels,), weight=w)
     training = _check.flag(op, "training", training)
-    _check.real(op, "eps", eps, 0)
-    mean, var = _check.statistics(op, (channels,), mean=mean, var=var)
-    from fastconv import reference
-
-    found = reference.batch_norm_backward(
-        gy, x, mean, var, w, training, eps=eps, channel_axis=channel_axis, needs=wanted
-    )
-    return cast(found, kind)
+    added = _check.real(op, "eps", eps, 0)
+    m, v = _check.statistics(op, (channels,), mean=mean, var=var)
+    sets = Sets(batch, channels, 1, channels, pixels)
+    return cast(by_set_backward(op, gy, x, sets, (m, v), training, w, added, wanted), kind)
 
 
 def instance_norm(
@@ -239,17 +235,18 @@ def instance_norm(
     """
     op = "instance_norm"
     kind, (x, w, b) = _check.data(op, ("weight", "bias"), input=input, weight=weight, bias=bias)
-    _, channels, pixels = _check.planes(op, x, channel_axis)
+    batch, channels, pixels = _check.planes(op, x, channel_axis)
     _check.per_channel(op, (channels,), weight=w, bias=b)
     own = _check.flag(op, "use_input_stats", use_input_stats)
-    _check.real(op, "eps", eps, 0)
+    added = _check.real(op, "eps", eps, 0)
     running = {"running_mean": running_mean, "running_var": running_var}
     mean, var = _check.statistics(op, (channels,), optional=own, **running)
     if own and pixels == 1:
         raise ValueError(f"{op}: a channel of a sample needs more than one value, received input of shape {x.shape}")
-    from fastconv import reference
-
-    y, mean, var = reference.instance_norm(x, mean, var, w, b, own, eps=eps, channel_axis=channel_axis)
+    if own:
+        y, mean, var = by_set(op, x, Sets(1, batch * channels, 1, channels, pixels), None, w, b, added)
+        return y.astype(kind, copy=False), mean.reshape(batch, channels), var.reshape(batch, channels)
+    y, mean, var = by_set(op, x, Sets(batch, channels, 1, channels, pixels), (mean, var), w, b, added)
     return y.astype(kind, copy=False), mean, var
 
 
@@ -305,14 +302,12 @@ def instance_norm_backward(
     op = "instance_norm_backward"
     kind, (gy, x, w) = _check.data(op, ("weight",), grad_output=grad_output, input=input, weight=weight)
     wanted = _check.needs(op, needs)
-    _, channels, _ = _check.planes(op, x, channel_axis)
+    batch, channels, pixels = _check.planes(op, x, channel_axis)
     _check.grad(op, gy, x.shape)
     _check.per_channel(op, (channels,), weight=w)
     own = _check.flag(op, "use_input_stats", use_input_stats)
-    _check.real(op, "eps", eps, 0)
+    added = _check.real(op, "eps", eps, 0)
     running = {"running_mean": running_mean, "running_var": running_var}
     mean, var = _check.statistics(op, (channels,), optional=own, **running)
-    from fastconv import reference
-
-    found = reference.instance_norm_backward(gy, x, mean, var, w, own, eps=eps, channel_axis=channel_axis, needs=wanted)
-    return cast(found, kind)
+    sets = Sets(1, batch * channels, 1, channels, pixels) if own else Sets(batch, channels, 1, channels, pixels)
+    return cast(by_set_backward(op, gy, x, sets, None if own else (mean, var), own, w, added, wanted), kind)

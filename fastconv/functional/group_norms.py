@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -10,8 +11,11 @@ from numpy.typing import ArrayLike
 from fastconv import _check
 from fastconv._check import Array
 from fastconv.functional._gradients import Three, cast
+from fastconv.functional._norm import Sets, by_row, by_row_backward, by_set, by_set_backward
 
 __all__ = ["group_norm", "group_norm_backward", "layer_norm", "layer_norm_backward"]
+
+_FEW = 16  # pixels: with fewer than fill vectors, weights are spread over them, and groups are rows
 
 
 def layer_norm(
@@ -66,10 +70,8 @@ def layer_norm(
     kind, (x, w, b) = _check.data(op, ("weight", "bias"), input=input, weight=weight, bias=bias)
     shape = _last_axes(op, x, normalized_shape)
     _check.per_channel(op, shape, weight=w, bias=b)
-    _check.real(op, "eps", eps, 0)
-    from fastconv import reference
-
-    return reference.layer_norm(x, shape, w, b, eps).astype(kind, copy=False)
+    added = _check.real(op, "eps", eps, 0)
+    return by_row(op, x, _rows(x, shape), w, b, added).astype(kind, copy=False)
 
 
 def layer_norm_backward(
@@ -121,10 +123,14 @@ def layer_norm_backward(
     shape = _last_axes(op, x, normalized_shape)
     _check.grad(op, gy, x.shape)
     _check.per_channel(op, shape, weight=w)
-    _check.real(op, "eps", eps, 0)
-    from fastconv import reference
+    added = _check.real(op, "eps", eps, 0)
+    gx, gw, gb = by_row_backward(op, gy, x, _rows(x, shape), w, added, wanted)
+    return cast((gx, *(None if g is None else g.reshape(shape) for g in (gw, gb))), kind)
 
-    return cast(reference.layer_norm_backward(gy, x, shape, w, eps, needs=wanted), kind)
+
+def _rows(x: Array, shape: tuple[int, ...]) -> Sets:
+    features = prod(shape)
+    return Sets(x.size // features, 1, 1, 1, features)
 
 
 def _last_axes(op: str, x: Array, normalized_shape: Any) -> tuple[int, ...]:
@@ -192,13 +198,16 @@ def group_norm(
     """
     op = "group_norm"
     kind, (x, w, b) = _check.data(op, ("weight", "bias"), input=input, weight=weight, bias=bias)
-    _, channels, _ = _check.planes(op, x, channel_axis)
+    batch, channels, pixels = _check.planes(op, x, channel_axis)
     groups = _groups(op, channels, num_groups)
     _check.per_channel(op, (channels,), weight=w, bias=b)
-    _check.real(op, "eps", eps, 0)
-    from fastconv import reference
-
-    return reference.group_norm(x, groups, w, b, eps, channel_axis=channel_axis).astype(kind, copy=False)
+    added = _check.real(op, "eps", eps, 0)
+    if pixels < _FEW:
+        w, b = (None if a is None else a.repeat(pixels) for a in (w, b))
+        y = by_row(op, x, Sets(batch, groups, 1, 1, channels // groups * pixels), w, b, added)
+    else:
+        y, _, _ = by_set(op, x, Sets(1, batch * groups, channels // groups, channels, pixels), None, w, b, added)
+    return y.astype(kind, copy=False)
 
 
 def group_norm_backward(
@@ -248,15 +257,18 @@ def group_norm_backward(
     op = "group_norm_backward"
     kind, (gy, x, w) = _check.data(op, ("weight",), grad_output=grad_output, input=input, weight=weight)
     wanted = _check.needs(op, needs)
-    _, channels, _ = _check.planes(op, x, channel_axis)
+    batch, channels, pixels = _check.planes(op, x, channel_axis)
     groups = _groups(op, channels, num_groups)
     _check.grad(op, gy, x.shape)
     _check.per_channel(op, (channels,), weight=w)
-    _check.real(op, "eps", eps, 0)
-    from fastconv import reference
-
-    found = reference.group_norm_backward(gy, x, groups, w, eps, channel_axis=channel_axis, needs=wanted)
-    return cast(found, kind)
+    added = _check.real(op, "eps", eps, 0)
+    if pixels < _FEW:
+        sets, each = Sets(batch, groups, 1, 1, channels // groups * pixels), None if w is None else w.repeat(pixels)
+        gx, *sums = by_row_backward(op, gy, x, sets, each, added, wanted)
+        gw, gb = (None if g is None else g.reshape(channels, pixels).sum(axis=1) for g in sums)
+        return cast((gx, gw, gb), kind)
+    sets = Sets(1, batch * groups, channels // groups, channels, pixels)
+    return cast(by_set_backward(op, gy, x, sets, None, True, w, added, wanted), kind)
 
 
 def _groups(op: str, channels: int, num_groups: Any) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check
+from fastconv import _check, _ops
 from fastconv._check import Array
+from fastconv.functional._norm import Sets, planned, run
 
 __all__ = ["local_response_norm", "local_response_norm_backward"]
 
@@ -62,11 +64,8 @@ def local_response_norm(
     """
     op = "local_response_norm"
     kind, (x,) = _check.data(op, input=input)
-    _check.planes(op, x, channel_axis)
-    options = _options(op, size, alpha, beta, k)
-    from fastconv import reference
-
-    return reference.local_response_norm(x, *options, channel_axis=channel_axis).astype(kind, copy=False)
+    planes = _check.planes(op, x, channel_axis)
+    return _run(op, None, x, planes, _options(op, size, alpha, beta, k)).astype(kind, copy=False)
 
 
 def local_response_norm_backward(
@@ -113,12 +112,9 @@ def local_response_norm_backward(
     """
     op = "local_response_norm_backward"
     kind, (gy, x) = _check.data(op, grad_output=grad_output, input=input)
-    _check.planes(op, x, channel_axis)
+    planes = _check.planes(op, x, channel_axis)
     _check.grad(op, gy, x.shape)
-    options = _options(op, size, alpha, beta, k)
-    from fastconv import reference
-
-    return reference.local_response_norm_backward(gy, x, *options, channel_axis=channel_axis).astype(kind, copy=False)
+    return _run(op, gy, x, planes, _options(op, size, alpha, beta, k)).astype(kind, copy=False)
 
 
 def _options(op: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple[int, float, float, float]:
@@ -128,3 +124,20 @@ def _options(op: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple[int, fl
         _check.real(op, "beta", beta),
         _check.real(op, "k", k),
     )
+
+
+def _run(
+    op: str, gy: Array | None, x: Array, planes: tuple[int, int, int], options: tuple[int, float, float, float]
+) -> Array:
+    (batch, channels, pixels), (size, alpha, beta, k) = planes, options
+    y = _check.result(op, x.shape, x.dtype)
+    if x.size == 0:
+        return y
+    around = min(size // 2, channels), min((size - 1) // 2, channels)
+    code = _ops.RESPONSE_NORM if gy is None else _ops.RESPONSE_NORM_GRAD
+    found = planned(code, x.dtype, "response", Sets(batch, 1, channels, channels, pixels), padding=around)
+    first, second = _check.dense(op, "input", x), None
+    if gy is not None:
+        first, second = _check.dense(op, "grad_output", gy), first
+    run(op, found, first, second, np.array([alpha / size, beta, k]), y)
+    return y

@@ -1,0 +1,199 @@
+/* norm_rows.c: y = (x - mean) / sqrt(var + eps) * weight + bias, and its gradient, where each row of features has a mean of its
+ * own and each feature a weight. Rows come in G groups with weights of their own, row n * G + g is of group g.
+ *
+ * A task normalises some rows: moments, sums and result of a row follow each other while it lies in a cache. The gradients of
+ * weight and bias are sums over rows: a second stage, whose tasks have some features of a group each. */
+
+#define FC_ROWS_BUNCH ((int64_t)1 << 15) /* elements worth a task */
+#define FC_ROWS_FEATURES 1024            /* of a task of the second stage: their sums stay in L1 */
+#define FC_ROWS_TOGETHER 4               /* rows added at once: the sums are loaded once for all */
+#define FC_ROWS_RUN 128                  /* rows whose sums are short */
+
+typedef struct {
+    int64_t rows, groups, features, bunch; /* bunch: rows of a task */
+    int stream;
+} FN(rows_state);
+
+static const char *FN(rows_prepare)(fc_plan *plan)
+{
+    const fc_problem *p = &plan->problem;
+    FN(rows_state) *s = (void *)plan->state;
+    s->groups = p->groups, s->rows = p->batch * s->groups, s->features = p->axis[2].out;
+    s->stream = s->rows * s->features * (int64_t)sizeof(real) >= FC_NORM_STREAM && s->features >= FC_NORM_PIXELS;
+    s->bunch = fc_max(1, FC_ROWS_BUNCH / s->features);
+    int sums = p->op == FC_ROW_NORM_GRAD && p->flags & FC_TAKE_SUMS;
+    plan->stages = sums ? 2 : 1;
+    plan->workspace = sums ? s->rows * (int64_t)sizeof(fc_centre) : 0;
+    plan->scratch = FC_SCRATCH_HEAD + 4 * FC_ROWS_FEATURES * (int64_t)sizeof(real);
+    return NULL;
+}
+
+static ptrdiff_t FN(rows_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stage, ptrdiff_t *grain)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    *grain = 1;
+    if (mode == FC_PACK)
+        return 0;
+    return (ptrdiff_t)(stage ? s->groups * fc_ceil_div(s->features, FC_ROWS_FEATURES) : fc_ceil_div(s->rows, s->bunch));
+}
+
+static fc_centre FN(centre_of_row)(const real *x, int64_t n, double eps)
+{
+    fc_moments m = {0, 0, 0};
+    FN(moments_of)(x, 0, n, 0, n, &m);
+    return FN(centre)(m.mean, m.squares / m.count, eps);
+}
+
+/* Stores some lanes, or a whole vector past the caches. */
+static inline void FN(row_store)(real *p, vec v, int64_t some, int stream)
+{
+    if (stream && some == VL)
+        FN(stream)(p, v);
+    else
+        FN(store_some)(p, v, some);
+}
+
+/* Both write from the last block to the first: what was read last lies nearest. */
+static void FN(row_forward)(const real *x, int64_t n, fc_centre c, const real *weight, const real *bias, int stream, real *y)
+{
+    vec high = FN(splat)((real)c.high), scale = FN(splat)((real)c.inverse), low = FN(splat)((real)(-c.low * c.inverse));
+    for (int64_t end = n, from; end > 0; end = from) {
+        from = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK);
+        for (int64_t i = from, some = stream ? FN(before_aligned)(y + i, end - i) : VL; i < end; i += some, some = VL) {
+            some = fc_min(some ? some : VL, end - i);
+            vec v = (FN(load_some)(x + i, some) - high) * scale + low;
+            FN(row_store)(y + i, v * FN(load_some)(weight + i, some) + FN(load_some)(bias + i, some), some, stream);
+        }
+    }
+}
+
+/* mean[0] = mean of g * weight, mean[1] = mean of g * weight * xhat */
+static void FN(means_of_row)(const real *g, const real *x, int64_t n, fc_centre c, const real *weight, double mean[2])
+{
+    vec high = FN(splat)((real)c.high);
+    double all[2] = {0, 0};
+    for (int64_t from = 0; from < n; from += FC_NORM_BLOCK) {
+        int64_t i = from, end = fc_min(n, from + FC_NORM_BLOCK);
+        vec s[2] = {{0}}, r[2] = {{0}};
+        for (; i + 2 * VL <= end; i += 2 * VL)
+            FC_UNROLL for (int j = 0; j < 2; j++) {
+                vec v = FN(load)(g + i + j * VL) * FN(load)(weight + i + j * VL);
+                s[j] += v;
+                r[j] += v * (FN(load)(x + i + j * VL) - high);
+            }
+        for (; i < end; i += VL) {
+            int64_t some = fc_min(VL, end - i);
+            vec v = FN(load_n)(g + i, some) * FN(load_n)(weight + i, some);
+            s[0] += v;
+            r[0] += v * (FN(load_n)(x + i, some) - high); /* v is 0 behind the end */
+        }
+        all[0] += (double)FN(sum)(s[0] + s[1]);
+        all[1] += (double)FN(sum)(r[0] + r[1]);
+    }
+    mean[0] = all[0] / (double)n;
+    mean[1] = (all[1] - c.low * all[0]) * c.inverse / (double)n;
+}
+
+static void FN(row_back)(const real *g, const real *x, int64_t n, fc_centre c, const real *weight, const double mean[2],
+                         int stream, real *gx)
+{
+    double slope = -c.inverse * mean[1] * c.inverse;
+    vec high = FN(splat)((real)c.high), scale = FN(splat)((real)c.inverse), along = FN(splat)((real)slope);
+    vec shift = FN(splat)((real)(-c.inverse * mean[0] - slope * c.low));
+    for (int64_t end = n, from; end > 0; end = from) {
+        from = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK);
+        for (int64_t i = from, some = stream ? FN(before_aligned)(gx + i, end - i) : VL; i < end; i += some, some = VL) {
+            some = fc_min(some ? some : VL, end - i);
+            vec v = FN(load_some)(g + i, some) * FN(load_some)(weight + i, some);
+            FN(row_store)(gx + i, v * scale + ((FN(load_some)(x + i, some) - high) * along + shift), some, stream);
+        }
+    }
+}
+
+static void FN(rows_normalise)(const fc_plan *plan, const fc_call *call, int64_t task)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    const int forward = plan->problem.op == FC_ROW_NORM, sums = plan->problem.flags & FC_TAKE_SUMS;
+    const int64_t n = s->features;
+    const real *weights = (const real *)call->array[forward ? 1 : 2].data;
+    for (int64_t row = task * s->bunch; row < fc_min(s->rows, (task + 1) * s->bunch); row++) {
+        const real *x = (const real *)call->array[forward ? 0 : 1].data + row * n, *g = (const real *)call->array[0].data + row * n;
+        const real *weight = weights + row % s->groups * n;
+        real *y = call->array[3].data ? (real *)call->array[3].data + row * n : NULL;
+        const fc_centre c = FN(centre_of_row)(x, n, plan->problem.divisor);
+        double mean[2];
+        if (forward) {
+            FN(row_forward)(x, n, c, weight, weight + s->groups * n, s->stream, y);
+            continue;
+        }
+        if (sums)
+            ((fc_centre *)call->workspace)[row] = c;
+        if (y) {
+            FN(means_of_row)(g, x, n, c, weight, mean);
+            FN(row_back)(g, x, n, c, weight, mean, s->stream, y);
+        }
+    }
+    if (s->stream)
+        FN(streamed)();
+}
+
+/* sum += g, product += g * xhat of n features of some rows of a group. Sums have room for whole vectors. */
+static inline void FN(rows_add)(const fc_plan *plan, const fc_call *call, int64_t row, int64_t from, int64_t n, int rows,
+                                real *sum, real *product)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    const real *g = (const real *)call->array[0].data + row * s->features + from;
+    const real *x = (const real *)call->array[1].data + row * s->features + from;
+    const ptrdiff_t step = s->groups * s->features;
+    vec high[FC_ROWS_TOGETHER], scale[FC_ROWS_TOGETHER], low[FC_ROWS_TOGETHER];
+    for (int r = 0; r < rows; r++) {
+        const fc_centre c = ((const fc_centre *)call->workspace)[row + r * s->groups];
+        high[r] = FN(splat)((real)c.high), scale[r] = FN(splat)((real)c.inverse);
+        low[r] = FN(splat)((real)(-c.low * c.inverse));
+    }
+    for (int64_t i = 0; i < n; i += VL) {
+        int64_t some = fc_min(VL, n - i);
+        vec all = FN(load)(sum + i), hats = FN(load)(product + i);
+        FC_UNROLL for (int r = 0; r < rows; r++) {
+            vec v = FN(load_some)(g + r * step + i, some);
+            all += v;
+            hats += v * ((FN(load_some)(x + r * step + i, some) - high[r]) * scale[r] + low[r]);
+        }
+        FN(store)(sum + i, all);
+        FN(store)(product + i, hats);
+    }
+}
+
+/* Gradients of some features' weights and biases. */
+static void FN(rows_sum)(const fc_plan *plan, const fc_call *call, int64_t task, real *scratch)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    const int64_t blocks = fc_ceil_div(s->features, FC_ROWS_FEATURES), group = task / blocks, all = s->groups * s->features;
+    const int64_t from = task % blocks * FC_ROWS_FEATURES, n = fc_min(FC_ROWS_FEATURES, s->features - from);
+    real *sum = scratch, *product = scratch + FC_ROWS_FEATURES, *total = product + FC_ROWS_FEATURES;
+    memset(total, 0, 2 * FC_ROWS_FEATURES * sizeof(real));
+    for (int64_t r0 = 0; r0 < s->rows; r0 += FC_ROWS_RUN * s->groups) {
+        memset(sum, 0, 2 * FC_ROWS_FEATURES * sizeof(real));
+        int64_t r1 = fc_min(s->rows, r0 + FC_ROWS_RUN * s->groups), row = r0 + group;
+        for (; row + (FC_ROWS_TOGETHER - 1) * s->groups < r1; row += FC_ROWS_TOGETHER * s->groups)
+            FN(rows_add)(plan, call, row, from, n, FC_ROWS_TOGETHER, sum, product);
+        for (; row < r1; row += s->groups)
+            FN(rows_add)(plan, call, row, from, n, 1, sum, product);
+        for (int64_t i = 0; i < 2 * FC_ROWS_FEATURES; i += VL)
+            FN(store)(total + i, FN(load)(total + i) + FN(load)(sum + i));
+    }
+    real *to = (real *)call->array[2].data + all + group * s->features + from;
+    memcpy(to, total + FC_ROWS_FEATURES, (size_t)n * sizeof(real));
+    memcpy(to + all, total, (size_t)n * sizeof(real));
+}
+
+static void FN(rows_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
+{
+    if (stage)
+        FN(rows_sum)(plan, call, task, (real *)(scratch + FC_SCRATCH_HEAD));
+    else
+        FN(rows_normalise)(plan, call, task);
+}
+
+static const fc_algorithm FN(norm_rows) = {"rows", FC_ISA_NAME, 1u << FC_ROW_NORM | 1u << FC_ROW_NORM_GRAD, FN(rows_prepare),
+                                           FN(rows_tasks), FN(rows_run)};
