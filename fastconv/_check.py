@@ -282,7 +282,9 @@ def planes(op: str, array: Array, channel_axis: Any) -> tuple[int, int, int]:
 
 def normalized(op: str, value: Any) -> tuple[int, ...]:
     """Return the shape of the axes that are normalised together, of which there is one at least."""
-    shape = sizes(op, "normalized_shape", value if _is_sequence(value) else (value,), minimum=1)
+    if not _is_sequence(value):
+        return (integer(op, "normalized_shape", value, 1),)
+    shape = sizes(op, "normalized_shape", value, minimum=1)
     if not shape:
         raise ValueError(f"{op}: normalized_shape must have one axis or more, received normalized_shape={value!r}")
     return shape
@@ -301,7 +303,7 @@ def statistics(op: str, shape: tuple[int, ...], *, optional: bool = False, **arr
     """Return means and variances in float64, which play no part in the dtype of the result."""
     found = [data(op, tuple(arrays) if optional else (), **{name: value})[1][0] for name, value in arrays.items()]
     per_channel(op, shape, **dict(zip(arrays, found, strict=True)))
-    return [None if array is None else array.astype(np.float64, order="C") for array in found]
+    return [None if array is None else np.asarray(array, np.float64) for array in found]
 
 
 def shape_of(op: str, name: str, array: Array, n: int) -> tuple[bool, tuple[int, ...]]:

@@ -78,6 +78,17 @@ def run_others(dtype: Any, edge: str) -> None:
             fc.fold(place(*columns.shape), image.shape[2:], 2, stride=stride)
             fc.max_pool2d(image, 2, stride=stride)
             fc.avg_pool2d(image, 2, stride=stride, padding=1)
+        for x, g in ((place(3, 5, width), place(3, 5, width)), (place(9, width), place(9, width))):
+            _, mean, var = fc.batch_norm(x, training=True)
+            fc.batch_norm(x, mean, var)
+            fc.batch_norm_backward(g, x, mean, var, training=True)
+            fc.batch_norm_backward(g, x, mean, var)
+            fc.group_norm_backward(g, x, 1)
+            fc.group_norm(x, 1)
+            fc.layer_norm(x, x.shape[1:])
+            fc.layer_norm_backward(g, x, x.shape[1:])
+            fc.local_response_norm(x, 3)
+            fc.local_response_norm_backward(g, x, 3)
 
 
 def run_elementwise(dtype: Any, edge: str) -> None:

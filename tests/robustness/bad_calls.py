@@ -393,6 +393,53 @@ def pointwise(call: Call) -> Iterator[tuple[str, Wrong]]:
         yield from (("input", wrong) for wrong in shapes([(), (2, 0)], "shape|class"))
 
 
+def norms(call: Call) -> Iterator[tuple[str, Wrong]]:
+    """Normalisation: shapes, the axis of channels, groups, single values."""
+    x = call.arguments["input"].shape
+    forward = not call.name.endswith("_backward")
+    right = call.arguments.get("normalized_shape", (x[1],))
+    for name in ("weight", "bias", "running_mean", "running_var", "mean", "var"):
+        for shape in other_shapes(right) if name in call.arguments else ():
+            yield name, Wrong(zeros(*shape), ValueError, "one entry for each that is scaled", str(shape))
+    if "normalized_shape" in call.arguments:
+        yield from (("normalized_shape", wrong) for wrong in (*no_integers(), *shape_values()))
+        for value in ((x[-1] + 1,), x[-1] + 1, x[2:][::-1], (2, *x), 2**61):
+            yield "normalized_shape", Wrong(value, ValueError, "end with the axes")
+        return
+    for shape in ((), (4,)):
+        wrong = Wrong(zeros(*shape), ValueError, "two axes or more", str(shape))
+        yield ("input", wrong if forward else replace(wrong, others={"grad_output": zeros(*shape)}))
+    empty = (x[0], 0, *x[2:])
+    yield "input", Wrong(zeros(*empty), ValueError, "at least one channel", str(empty))
+    yield from (("channel_axis", wrong) for wrong in no_integers())
+    for value in (4, -5, 2**31, -(2**61)):
+        yield "channel_axis", Wrong(value, ValueError, "two axes or more")
+    for value in (2**62, -(10**30)):
+        yield "channel_axis", Wrong(value, ValueError, BIG)
+    if "num_groups" in call.arguments:
+        for value in (3, 5, 2**31, 2**61):
+            yield "num_groups", Wrong(value, ValueError, "divisible by num_groups")
+    if call.name in ("batch_norm", "instance_norm"):
+        name = "training" if call.name == "batch_norm" else "use_input_stats"
+        one = (1, x[1], 1)
+        wrong = Wrong(zeros(*one), ValueError, "more than one value", str(one), others={name: True})
+        yield "input", wrong
+        for missing in ("running_mean", "running_var"):
+            yield missing, Wrong(None, TypeError, "must be an array", others={name: False})
+    if forward:
+        huge = (HUGE // 4, x[1], 2)
+        yield "input", Wrong(zeros(*huge), MemoryError, "cannot be held in memory", "")
+
+
+def shape_values() -> Iterator[Wrong]:
+    """What a shape may not be, besides no integers."""
+    for value in (0, -1, (0,), (5, -1), np.int64(-3)):
+        yield Wrong(value, ValueError, "positive")
+    yield Wrong((), ValueError, "one axis or more")
+    for value in (2**62, (10**30,)):
+        yield Wrong(value, ValueError, BIG)
+
+
 # ------------------------------------------------------------------------------------------------------------ the table
 
 
@@ -435,10 +482,19 @@ def kind_of(call: Call | Layer, name: str) -> Iterator[Wrong]:
         return no_floats(np.shape(call.arguments[name]), optional=True)
     if name == "norm_type":
         return powers()
+    if name in ("eps", "alpha", "beta", "k", "momentum"):
+        return reals(0 if name == "eps" else None, optional=name == "momentum" and "Batch" in call.name)
+    if name in ("num_groups", "num_channels", "num_features", "size"):
+        return number(1)
+    if name in ("training", "use_input_stats", "affine", "track_running_stats", "elementwise_affine"):
+        return flag()
+    if name.startswith("running_") or name in ("mean", "var"):
+        return no_floats(np.shape(call.arguments[name]), optional=name.startswith("running_"))
     if name == "divisor_override":
         return divisors()
     if name in ("input", "weight", "bias", "grad_output", "output"):
-        return no_floats(np.shape(call.arguments[name]), optional=name == "bias")
+        optional = name == "bias" or (name == "weight" and "_norm" in call.name)
+        return no_floats(np.shape(call.arguments[name]), optional=optional)
     return iter(())
 
 
@@ -464,7 +520,10 @@ def of_operator(call: Call) -> Iterator[tuple[str, Wrong]]:
         yield from (("input_shape", wrong) for wrong in input_shapes(call))
     if "indices" in call.arguments:
         yield from (("indices", wrong) for wrong in indices(call))
-    if backward and ("conv" in call.name or "linear" in call.name):
+    if "_norm" in call.name:
+        yield from norms(call)
+    norm = "_norm" in call.name and "response" not in call.name
+    if backward and ("conv" in call.name or "linear" in call.name or norm):
         yield from (("needs", wrong) for wrong in needs())
     if "conv" in call.name:
         yield from convolution(call)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -141,6 +141,31 @@ def elementwise(add: Any, data: Any, x: Array) -> None:
         add(name, 0, input=x, **options)
         add(f"{name}_backward", 0, grad_output=data(*x.shape), **{saved: x}, **options)
     add("maxout", 0, input=x, pool_size=2, dim=1)
+    add("cross_entropy", 0, input=rows, target=target, reduction="mean")
+    add("cross_entropy_backward", 0, grad_output=np.dtype(dtype).type(1), input=rows, target=target, reduction="mean")
+    _add_norms(add, data, x)
+    return found
+
+
+def _add_norms(add: Callable[..., None], data: Callable[..., Array], x: Array) -> None:
+    """Normalisation of images."""
+    c = x.shape[1]
+    gy, w, b, mean, var = data(*x.shape), data(c), data(c), data(c), abs(data(c))
+    common = {"eps": 1e-5, "channel_axis": 1}
+    running = {"running_mean": mean, "running_var": var}
+    add("batch_norm", 0, input=x, **running, weight=w, bias=b, training=False, **common)
+    back = {"grad_output": gy, "input": x, "mean": mean, "var": var, "weight": w}
+    add("batch_norm_backward", 0, **back, training=True, **common)
+    add("instance_norm", 0, input=x, **running, weight=w, bias=b, use_input_stats=True, **common)
+    add("instance_norm_backward", 0, grad_output=gy, input=x, **running, weight=w, use_input_stats=True, **common)
+    add("group_norm", 0, input=x, num_groups=2, weight=w, bias=b, **common)
+    add("group_norm_backward", 0, grad_output=gy, input=x, num_groups=2, weight=w, **common)
+    last = x.shape[2:]
+    add("layer_norm", 0, input=x, normalized_shape=last, weight=data(*last), bias=data(*last), eps=1e-5)
+    add("layer_norm_backward", 0, grad_output=gy, input=x, normalized_shape=last, weight=data(*last), eps=1e-5)
+    response = {"size": 3, "alpha": 0.1, "beta": 0.75, "k": 1.0, "channel_axis": 1}
+    add("local_response_norm", 0, input=x, **response)
+    add("local_response_norm_backward", 0, grad_output=gy, input=x, **response)
 
 
 @dataclass(frozen=True)
@@ -191,6 +216,9 @@ def all_layers(
             (f"AdaptiveMaxPool{n}d", f"adaptive_max_pool{n}d", {"output_size": 3, "return_indices": False}),
         ):
             found[name] = Layer(name, n, operator, arguments, x)
+        tracked = {"num_features": channels, "eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
+        for kind, operator in (("BatchNorm", "batch_norm"), ("InstanceNorm", "instance_norm")):
+            found[f"{kind}{n}d"] = Layer(f"{kind}{n}d", n, operator, {**tracked, "bias": True}, x)
     x = rng.standard_normal((batch, channels, *spatial[2])).astype(np.float32)
     features = {"in_features": prod(spatial[2]), "out_features": outputs}
     rows = rng.standard_normal((batch, prod(spatial[2]))).astype(np.float32)
@@ -206,4 +234,12 @@ def all_layers(
         ("Softplus", "softplus", {"beta": 2.0, "threshold": 3.0}),
     ):
         found[name] = Layer(name, 0, operator, arguments, x)
+    affine = {"eps": 1e-5, "bias": True}
+    last = {"normalized_shape": x.shape[2:], "elementwise_affine": True}
+    found["LayerNorm"] = Layer("LayerNorm", 0, "layer_norm", {**last, **affine}, x)
+    groups = {"num_groups": 2, "num_channels": channels, "affine": True, "channel_axis": 1}
+    found["GroupNorm"] = Layer("GroupNorm", 0, "group_norm", {**groups, **affine}, x)
+    response = {"size": 3, "alpha": 0.1, "beta": 0.75, "k": 1.0, "channel_axis": 1}
+    found["LocalResponseNorm"] = Layer("LocalResponseNorm", 0, "local_response_norm", response, x)
+    found["ReLU"] = Layer("ReLU", 0, "relu", {}, x)
     return found

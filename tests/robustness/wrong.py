@@ -204,6 +204,17 @@ def powers() -> Iterator[Wrong]:
         yield Wrong(value, TypeError, "number")
 
 
+def reals(minimum: float | None = None, optional: bool = False) -> Iterator[Wrong]:
+    """One real number."""
+    for value in ("1", "", 1j, True, [2.0], (2,), Opaque(), np.array([2.0]), *(() if optional else (None,))):
+        yield Wrong(value, TypeError, "real number")
+    for value in (nan, inf, -inf, np.float32("nan"), 10**400):
+        yield Wrong(value, ValueError, "finite")
+    if minimum is not None:
+        for value in (-1, -1e-300, Fraction(-1, 3), np.float64(-2)):
+            yield Wrong(value, ValueError, "non-negative")
+
+
 def divisors() -> Iterator[Wrong]:
     """divisor_override."""
     yield from no_integers(optional=True)
