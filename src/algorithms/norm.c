@@ -13,6 +13,7 @@
 #define FC_NORM_BUNCH ((int64_t)1 << 15) /* terms worth a task */
 #define FC_NORM_ROWS 128                 /* rows of columns whose moments are taken while they stay in a cache */
 #define FC_NORM_COLUMNS (4 * VL)
+#define FC_NORM_BACKWARDS (384 << 10) /* bytes of a set that L2 may not hold whole: what was read last lies nearest */
 
 enum { FN(phase_moments), FN(phase_sums), FN(phase_result) };
 
@@ -22,7 +23,8 @@ typedef struct {
     int64_t wide;                         /* sets of a task */
     int64_t slots;                        /* places for sums, of a set */
     ptrdiff_t image;
-    int columns, own, fused, ordered, stream, phases, phase[3]; /* ordered: tasks in the order of memory */
+    int columns, own, fused, phases, phase[3];
+    int ordered, stream, backwards; /* tasks in the order of memory; results past the caches; the last planes first */
 } FN(norm_state);
 
 static const char *FN(norm_prepare)(fc_plan *plan)
@@ -51,6 +53,7 @@ static const char *FN(norm_prepare)(fc_plan *plan)
     s->parts = fc_ceil_div(s->terms, s->depth);
     s->slots = s->slices > 1 ? s->slices : s->parts;
     s->fused = s->parts == 1;
+    s->backwards = s->fused && s->terms * (int64_t)sizeof(real) * (p->op == FC_NORM_GRAD ? 2 : 1) >= FC_NORM_BACKWARDS;
     plan->stages = s->fused ? 1 : s->phases;
     plan->workspace = s->sets * (s->parts * (int64_t)sizeof(fc_moments) + s->slots * 2 * (int64_t)sizeof(double));
     plan->scratch = FC_SCRATCH_HEAD;
@@ -178,9 +181,10 @@ static void FN(norm_set)(const fc_plan *plan, const fc_call *call, int phase, in
     if (!y)
         return;
     FN(factors) f = FN(factors_of)(plan, &to, set, 0, c, mean);
-    for (int64_t end = q1, q; end > q0; end = q) { /* backwards: what was read last lies nearest */
-        q = fc_max(q0, (end - 1) / s->pixels * s->pixels);
-        int64_t n = end - q;
+    const int64_t first = q0 / s->pixels, last = (q1 - 1) / s->pixels;
+    for (int64_t k = first; k <= last; k++) {
+        int64_t plane = s->backwards ? first + last - k : k;
+        int64_t q = fc_max(q0, plane * s->pixels), n = fc_min(q1, (plane + 1) * s->pixels) - q;
         ptrdiff_t from = s->slices > 1 ? q : q / s->pixels * s->image + q % s->pixels;
         if (s->slices > 1)
             f = FN(factors_of)(plan, &to, set, q / s->pixels, c, mean);

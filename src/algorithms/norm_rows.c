@@ -2,16 +2,19 @@
  * own and each feature a weight. Rows come in G groups with weights of their own, row n * G + g is of group g.
  *
  * A task normalises some rows: moments, sums and result of a row follow each other while it lies in a cache. The gradients of
- * weight and bias are sums over rows: a second stage, whose tasks have some features of a group each. */
+ * weight and bias are sums over rows. With few features a task adds them up for its rows, as they lie in the cache still, and a
+ * second stage adds up the tasks'; with many, whose sums would fill the cache, tasks of the second stage have some features
+ * each, and read the rows again. */
 
 #define FC_ROWS_BUNCH ((int64_t)1 << 15) /* elements worth a task */
 #define FC_ROWS_FEATURES 1024            /* of a task of the second stage: their sums stay in L1 */
 #define FC_ROWS_TOGETHER 4               /* rows added at once: the sums are loaded once for all */
 #define FC_ROWS_RUN 128                  /* rows whose sums are short */
+#define FC_ROWS_FEW 4096                 /* features of all groups that are summed at once */
 
 typedef struct {
     int64_t rows, groups, features, bunch; /* bunch: rows of a task */
-    int stream;
+    int stream, few;
 } FN(rows_state);
 
 static const char *FN(rows_prepare)(fc_plan *plan)
@@ -22,8 +25,13 @@ static const char *FN(rows_prepare)(fc_plan *plan)
     s->stream = s->rows * s->features * (int64_t)sizeof(real) >= FC_NORM_STREAM && s->features >= FC_NORM_PIXELS;
     s->bunch = fc_max(1, FC_ROWS_BUNCH / s->features);
     int sums = p->op == FC_ROW_NORM_GRAD && p->flags & FC_TAKE_SUMS;
+    s->few = sums && s->groups * s->features <= FC_ROWS_FEW;
+    if (s->few)
+        s->bunch = fc_round_up(FC_ROWS_RUN, s->groups);
     plan->stages = sums ? 2 : 1;
     plan->workspace = sums ? s->rows * (int64_t)sizeof(fc_centre) : 0;
+    if (s->few)
+        plan->workspace += fc_ceil_div(s->rows, s->bunch) * 2 * s->groups * s->features * (int64_t)sizeof(real);
     plan->scratch = FC_SCRATCH_HEAD + 4 * FC_ROWS_FEATURES * (int64_t)sizeof(real);
     return NULL;
 }
@@ -34,7 +42,11 @@ static ptrdiff_t FN(rows_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t sta
     *grain = 1;
     if (mode == FC_PACK)
         return 0;
-    return (ptrdiff_t)(stage ? s->groups * fc_ceil_div(s->features, FC_ROWS_FEATURES) : fc_ceil_div(s->rows, s->bunch));
+    if (stage)
+        return (ptrdiff_t)(s->few ? fc_ceil_div(s->groups * s->features, FC_ROWS_FEATURES)
+                                  : s->groups * fc_ceil_div(s->features, FC_ROWS_FEATURES));
+    *grain = (ptrdiff_t)fc_max(1, FC_ROWS_BUNCH / (s->bunch * s->features));
+    return (ptrdiff_t)fc_ceil_div(s->rows, s->bunch);
 }
 
 static fc_centre FN(centre_of_row)(const real *x, int64_t n, double eps)
@@ -110,34 +122,7 @@ static void FN(row_back)(const real *g, const real *x, int64_t n, fc_centre c, c
     }
 }
 
-static void FN(rows_normalise)(const fc_plan *plan, const fc_call *call, int64_t task)
-{
-    const FN(rows_state) *s = (const void *)plan->state;
-    const int forward = plan->problem.op == FC_ROW_NORM, sums = plan->problem.flags & FC_TAKE_SUMS;
-    const int64_t n = s->features;
-    const real *weights = (const real *)call->array[forward ? 1 : 2].data;
-    for (int64_t row = task * s->bunch; row < fc_min(s->rows, (task + 1) * s->bunch); row++) {
-        const real *x = (const real *)call->array[forward ? 0 : 1].data + row * n, *g = (const real *)call->array[0].data + row * n;
-        const real *weight = weights + row % s->groups * n;
-        real *y = call->array[3].data ? (real *)call->array[3].data + row * n : NULL;
-        const fc_centre c = FN(centre_of_row)(x, n, plan->problem.divisor);
-        double mean[2];
-        if (forward) {
-            FN(row_forward)(x, n, c, weight, weight + s->groups * n, s->stream, y);
-            continue;
-        }
-        if (sums)
-            ((fc_centre *)call->workspace)[row] = c;
-        if (y) {
-            FN(means_of_row)(g, x, n, c, weight, mean);
-            FN(row_back)(g, x, n, c, weight, mean, s->stream, y);
-        }
-    }
-    if (s->stream)
-        FN(streamed)();
-}
-
-/* sum += g, product += g * xhat of n features of some rows of a group. Sums have room for whole vectors. */
+/* sum += g, product += g * xhat of n features of some rows of a group. */
 static inline void FN(rows_add)(const fc_plan *plan, const fc_call *call, int64_t row, int64_t from, int64_t n, int rows,
                                 real *sum, real *product)
 {
@@ -153,18 +138,95 @@ static inline void FN(rows_add)(const fc_plan *plan, const fc_call *call, int64_
     }
     for (int64_t i = 0; i < n; i += VL) {
         int64_t some = fc_min(VL, n - i);
-        vec all = FN(load)(sum + i), hats = FN(load)(product + i);
+        vec all = FN(load_some)(sum + i, some), hats = FN(load_some)(product + i, some);
         FC_UNROLL for (int r = 0; r < rows; r++) {
             vec v = FN(load_some)(g + r * step + i, some);
             all += v;
             hats += v * ((FN(load_some)(x + r * step + i, some) - high[r]) * scale[r] + low[r]);
         }
-        FN(store)(sum + i, all);
-        FN(store)(product + i, hats);
+        FN(store_some)(sum + i, all, some);
+        FN(store_some)(product + i, hats, some);
     }
 }
 
-/* Gradients of some features' weights and biases. */
+/* The same for rows row, row + groups, ... below r1. */
+static void FN(rows_add_all)(const fc_plan *plan, const fc_call *call, int64_t row, int64_t r1, int64_t from, int64_t n, real *sum,
+                             real *product)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    for (; row + (FC_ROWS_TOGETHER - 1) * s->groups < r1; row += FC_ROWS_TOGETHER * s->groups)
+        FN(rows_add)(plan, call, row, from, n, FC_ROWS_TOGETHER, sum, product);
+    for (; row < r1; row += s->groups)
+        FN(rows_add)(plan, call, row, from, n, 1, sum, product);
+}
+
+/* Sums of a task's rows: those of g, then those of g * xhat, of all groups. */
+static real *FN(rows_partial)(const fc_plan *plan, const fc_call *call, int64_t task)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    return (real *)((fc_centre *)call->workspace + s->rows) + task * 2 * s->groups * s->features;
+}
+
+static void FN(row_normalise)(const fc_plan *plan, const fc_call *call, int64_t row)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    const int64_t n = s->features;
+    const int forward = plan->problem.op == FC_ROW_NORM;
+    const real *x = (const real *)call->array[forward ? 0 : 1].data + row * n, *g = (const real *)call->array[0].data + row * n;
+    const real *weight = (const real *)call->array[forward ? 1 : 2].data + row % s->groups * n;
+    real *y = call->array[3].data ? (real *)call->array[3].data + row * n : NULL;
+    const fc_centre c = FN(centre_of_row)(x, n, plan->problem.divisor);
+    double mean[2];
+    if (forward) {
+        FN(row_forward)(x, n, c, weight, weight + s->groups * n, s->stream, y);
+        return;
+    }
+    if (plan->problem.flags & FC_TAKE_SUMS)
+        ((fc_centre *)call->workspace)[row] = c;
+    if (y) {
+        FN(means_of_row)(g, x, n, c, weight, mean);
+        FN(row_back)(g, x, n, c, weight, mean, s->stream, y);
+    }
+}
+
+static void FN(rows_normalise)(const fc_plan *plan, const fc_call *call, int64_t task)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    const int64_t n = s->features, all = s->groups * n, end = fc_min(s->rows, (task + 1) * s->bunch);
+    const int64_t step = s->few ? FC_ROWS_TOGETHER * s->groups : s->bunch;
+    real *sum = s->few ? FN(rows_partial)(plan, call, task) : NULL;
+    if (sum)
+        memset(sum, 0, 2 * (size_t)all * sizeof(real));
+    for (int64_t row = task * s->bunch, r1; row < end; row = r1) {
+        r1 = fc_min(end, row + step);
+        for (int64_t r = row; r < r1; r++)
+            FN(row_normalise)(plan, call, r);
+        for (int64_t group = 0; sum && group < s->groups; group++)
+            FN(rows_add_all)(plan, call, row + group, r1, 0, n, sum + group * n, sum + all + group * n);
+    }
+    if (s->stream)
+        FN(streamed)();
+}
+
+/* Gradients of some features' weights and biases, from the tasks' sums. */
+static void FN(rows_gather)(const fc_plan *plan, const fc_call *call, int64_t task)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    const int64_t all = s->groups * s->features, from = task * FC_ROWS_FEATURES, n = fc_min(FC_ROWS_FEATURES, all - from);
+    real *to = (real *)call->array[2].data + all + from;
+    for (int part = 0; part < 2; part++) {
+        double total[FC_ROWS_FEATURES] = {0};
+        for (int64_t t = 0; t < fc_ceil_div(s->rows, s->bunch); t++) {
+            const real *sum = FN(rows_partial)(plan, call, t) + part * all + from;
+            for (int64_t i = 0; i < n; i++)
+                total[i] += (double)sum[i];
+        }
+        for (int64_t i = 0; i < n; i++)
+            to[(1 - part) * all + i] = (real)total[i];
+    }
+}
+
+/* The same, from the rows themselves. */
 static void FN(rows_sum)(const fc_plan *plan, const fc_call *call, int64_t task, real *scratch)
 {
     const FN(rows_state) *s = (const void *)plan->state;
@@ -174,11 +236,8 @@ static void FN(rows_sum)(const fc_plan *plan, const fc_call *call, int64_t task,
     memset(total, 0, 2 * FC_ROWS_FEATURES * sizeof(real));
     for (int64_t r0 = 0; r0 < s->rows; r0 += FC_ROWS_RUN * s->groups) {
         memset(sum, 0, 2 * FC_ROWS_FEATURES * sizeof(real));
-        int64_t r1 = fc_min(s->rows, r0 + FC_ROWS_RUN * s->groups), row = r0 + group;
-        for (; row + (FC_ROWS_TOGETHER - 1) * s->groups < r1; row += FC_ROWS_TOGETHER * s->groups)
-            FN(rows_add)(plan, call, row, from, n, FC_ROWS_TOGETHER, sum, product);
-        for (; row < r1; row += s->groups)
-            FN(rows_add)(plan, call, row, from, n, 1, sum, product);
+        int64_t r1 = fc_min(s->rows, r0 + FC_ROWS_RUN * s->groups);
+        FN(rows_add_all)(plan, call, r0 + group, r1, from, n, sum, product);
         for (int64_t i = 0; i < 2 * FC_ROWS_FEATURES; i += VL)
             FN(store)(total + i, FN(load)(total + i) + FN(load)(sum + i));
     }
@@ -189,7 +248,9 @@ static void FN(rows_sum)(const fc_plan *plan, const fc_call *call, int64_t task,
 
 static void FN(rows_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
 {
-    if (stage)
+    if (stage && ((const FN(rows_state) *)(const void *)plan->state)->few)
+        FN(rows_gather)(plan, call, task);
+    else if (stage)
         FN(rows_sum)(plan, call, task, (real *)(scratch + FC_SCRATCH_HEAD));
     else
         FN(rows_normalise)(plan, call, task);

@@ -72,7 +72,7 @@ static void FN(moments_of_block)(const real *x, ptrdiff_t image, int64_t pixels,
         n = fc_segment(q, q1, pixels);
         for (; i + 4 * VL <= n; i += 4 * VL) {
             if (pixels <= FC_NORM_AHEAD) /* the next set */
-                FC_UNROLL for (int j = 0; j < 4; j++) __builtin_prefetch(p + i + j * VL + pixels);
+                FC_UNROLL for (int j = 0; j < 4; j++) __builtin_prefetch(p + i + j * VL + pixels, 0, 2);
             s0 += FN(load)(p + i);
             s1 += FN(load)(p + i + VL);
             s2 += FN(load)(p + i + 2 * VL);
@@ -139,8 +139,11 @@ static inline void FN(scale_and_shift)(const real *x, int64_t n, real high, real
             FC_UNROLL for (int j = 0; j < 4; j++)
                 FN(stream)(y + i + j * VL, (FN(load)(x + i + j * VL) - h) * s + t);
     for (; i + 4 * VL <= n; i += 4 * VL)
-        FC_UNROLL for (int j = 0; j < 4; j++)
+        FC_UNROLL for (int j = 0; j < 4; j++) {
+            if (n <= FC_NORM_AHEAD)
+                __builtin_prefetch(y + i + j * VL + n, 1);
             FN(store)(y + i + j * VL, (FN(load)(x + i + j * VL) - h) * s + t);
+        }
     for (; i < n; i += VL)
         FN(store_n)(y + i, (FN(load_n)(x + i, fc_min(VL, n - i)) - h) * s + t, fc_min(VL, n - i));
 }
@@ -156,8 +159,8 @@ static inline void FN(products)(const real *g, const real *x, int64_t n, real hi
         for (; i + 4 * VL <= end; i += 4 * VL)
             FC_UNROLL for (int j = 0; j < 4; j++) {
                 if (end < FC_NORM_AHEAD) { /* the next set */
-                    __builtin_prefetch(g + i + j * VL + end);
-                    __builtin_prefetch(x + i + j * VL + end);
+                    __builtin_prefetch(g + i + j * VL + end, 0, 2);
+                    __builtin_prefetch(x + i + j * VL + end, 0, 2);
                 }
                 vec v = FN(load)(g + i + j * VL);
                 s[j] += v;
@@ -187,8 +190,11 @@ static inline void FN(lead_back)(const real *g, const real *x, int64_t n, real h
             FC_UNROLL for (int j = 0; j < 4; j++)
                 FN(stream)(gx + i + j * VL, FN(load)(g + i + j * VL) * s + ((FN(load)(x + i + j * VL) - h) * b + a));
     for (; i + 4 * VL <= n; i += 4 * VL)
-        FC_UNROLL for (int j = 0; j < 4; j++)
+        FC_UNROLL for (int j = 0; j < 4; j++) {
+            if (n <= FC_NORM_AHEAD)
+                __builtin_prefetch(gx + i + j * VL + n, 1);
             FN(store)(gx + i + j * VL, FN(load)(g + i + j * VL) * s + ((FN(load)(x + i + j * VL) - h) * b + a));
+        }
     for (; i < n; i += VL) {
         int64_t some = fc_min(VL, n - i);
         FN(store_n)(gx + i, FN(load_n)(g + i, some) * s + ((FN(load_n)(x + i, some) - h) * b + a), some);
