@@ -482,7 +482,7 @@ def kind_of(call: Call | Layer, name: str) -> Iterator[Wrong]:
         return no_floats(np.shape(call.arguments[name]), optional=True)
     if name == "norm_type":
         return powers()
-    if name in ("eps", "alpha", "beta", "k", "momentum"):
+    if name in ("eps", "k", "momentum"):
         return reals(0 if name == "eps" else None, optional=name == "momentum" and "Batch" in call.name)
     if name in ("num_groups", "num_channels", "num_features", "size"):
         return number(1)

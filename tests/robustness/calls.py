@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -122,6 +122,7 @@ def all_calls(
         pair = {"input": rows, "target": data(*rows.shape), "reduction": "none", **option}
         add(name, 0, **pair)
         add(f"{name}_backward", 0, grad_output=data(*rows.shape), **pair)
+    norms(add, data, x)
     return found
 
 
@@ -141,14 +142,10 @@ def elementwise(add: Any, data: Any, x: Array) -> None:
         add(name, 0, input=x, **options)
         add(f"{name}_backward", 0, grad_output=data(*x.shape), **{saved: x}, **options)
     add("maxout", 0, input=x, pool_size=2, dim=1)
-    add("cross_entropy", 0, input=rows, target=target, reduction="mean")
-    add("cross_entropy_backward", 0, grad_output=np.dtype(dtype).type(1), input=rows, target=target, reduction="mean")
-    _add_norms(add, data, x)
-    return found
 
 
-def _add_norms(add: Callable[..., None], data: Callable[..., Array], x: Array) -> None:
-    """Normalisation of images."""
+def norms(add: Any, data: Any, x: Array) -> None:
+    """Add calls of the normalisations."""
     c = x.shape[1]
     gy, w, b, mean, var = data(*x.shape), data(c), data(c), data(c), abs(data(c))
     common = {"eps": 1e-5, "channel_axis": 1}
@@ -241,5 +238,4 @@ def all_layers(
     found["GroupNorm"] = Layer("GroupNorm", 0, "group_norm", {**groups, **affine}, x)
     response = {"size": 3, "alpha": 0.1, "beta": 0.75, "k": 1.0, "channel_axis": 1}
     found["LocalResponseNorm"] = Layer("LocalResponseNorm", 0, "local_response_norm", response, x)
-    found["ReLU"] = Layer("ReLU", 0, "relu", {}, x)
     return found

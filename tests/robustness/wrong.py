@@ -188,12 +188,16 @@ def other_shapes(right: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [shape for shape in (*found, (*right, 1), (1, *right), right[1:], ()) if shape != right]
 
 
-def reals() -> Iterator[Wrong]:
-    """A finite real number."""
-    for value in (None, "2", "", b"1", 1j, True, np.True_, [2.0], (2,), Opaque(), np.array([2.0])):
+def reals(minimum: float | None = None, optional: bool = False) -> Iterator[Wrong]:
+    """A finite real number, not negative where `minimum` is given; None among the wrong ones unless it may be None."""
+    if not optional:
+        yield Wrong(None, TypeError, "real number")
+    for value in ("2", "", b"1", 1j, True, np.True_, [2.0], (2,), Opaque(), np.array([2.0])):
         yield Wrong(value, TypeError, "real number")
     for value in (nan, inf, -inf, np.float64("nan"), np.float32("inf"), 10**400):
         yield Wrong(value, ValueError, "finite")
+    for value in (-1, -1e-300, Fraction(-1, 3), np.float64(-2)) if minimum is not None else ():
+        yield Wrong(value, ValueError, "non-negative")
 
 
 def powers() -> Iterator[Wrong]:
@@ -202,17 +206,6 @@ def powers() -> Iterator[Wrong]:
         yield Wrong(value, ValueError, "positive|finite")
     for value in (None, "2", "", 1j, True, [2.0], (2,), Opaque(), np.array([2.0])):
         yield Wrong(value, TypeError, "number")
-
-
-def reals(minimum: float | None = None, optional: bool = False) -> Iterator[Wrong]:
-    """One real number."""
-    for value in ("1", "", 1j, True, [2.0], (2,), Opaque(), np.array([2.0]), *(() if optional else (None,))):
-        yield Wrong(value, TypeError, "real number")
-    for value in (nan, inf, -inf, np.float32("nan"), 10**400):
-        yield Wrong(value, ValueError, "finite")
-    if minimum is not None:
-        for value in (-1, -1e-300, Fraction(-1, 3), np.float64(-2)):
-            yield Wrong(value, ValueError, "non-negative")
 
 
 def divisors() -> Iterator[Wrong]:
