@@ -58,6 +58,19 @@ static inline fc_corr_axis fc_phase_axis(const fc_axis *a, int64_t e)
                           e + (taps - 1) * rstep, -rstep};
 }
 
+/* The taps of an axis that do not read padding, for output j. */
+typedef struct {
+    int64_t from, to;
+} fc_range;
+
+static inline fc_range fc_taps_inside(const fc_corr_axis *a, int64_t in, int64_t j)
+{
+    int64_t at = j * a->xstep + a->off;
+    int64_t from = at < 0 ? fc_min(a->taps, fc_ceil_div(-at, a->offstep)) : 0;
+    int64_t to = at >= in ? from : fc_max(from, fc_min(a->taps, (in - 1 - at) / a->offstep + 1));
+    return (fc_range){from, to};
+}
+
 /* A correlation over N, C and the three axes, with the sizes of what is read and written. */
 typedef struct {
     fc_corr_axis axis[FC_DIMS];
@@ -184,6 +197,7 @@ typedef struct {
     ptrdiff_t phase_size;         /* elements of one phase of a channel */
     ptrdiff_t row, slice;         /* elements of a row, of a d-slice */
     int64_t channels;
+    int64_t together;             /* images whose elements lie side by side, [c][phases][d][h][w][n]; or 1 */
 } fc_panel;
 
 static inline fc_panel_axis fc_panel_axis_of(const fc_corr_axis *a, int64_t j0, int64_t j, int split)
@@ -209,6 +223,18 @@ static inline fc_panel fc_panel_of(const fc_corr *c, const int64_t *j0, const in
     p.phase_size = p.slice * p.axis[0].len;
     p.plane = p.phase_size * p.axis[0].phases * p.axis[1].phases * p.axis[2].phases;
     p.channels = channels;
+    p.together = 1;
+    return p;
+}
+
+/* The same panel with the elements of `images` images side by side. */
+static inline fc_panel fc_panel_together(fc_panel p, int64_t images)
+{
+    p.row *= images;
+    p.slice *= images;
+    p.phase_size *= images;
+    p.plane *= images;
+    p.together = images;
     return p;
 }
 
@@ -217,7 +243,7 @@ static inline ptrdiff_t fc_panel_offset(const fc_panel *p, int64_t d, int64_t h,
 {
     const fc_panel_axis *a = p->axis;
     int64_t phase = ((d % a[0].phases) * a[1].phases + h % a[1].phases) * a[2].phases + w % a[2].phases;
-    return phase * p->phase_size + d / a[0].phases * p->slice + h / a[1].phases * p->row + w / a[2].phases;
+    return phase * p->phase_size + d / a[0].phases * p->slice + h / a[1].phases * p->row + w / a[2].phases * p->together;
 }
 
 /* The offset of every tap, in d, h, w order, for `channels` channels one after the other. Nested loops: a table by division
@@ -236,17 +262,19 @@ static inline void fc_tap_table(const fc_panel *p, const fc_corr *c, int64_t cha
 /* Places from one output to the next along an axis: one in a split panel. */
 static inline ptrdiff_t fc_panel_step(const fc_panel_axis *a) { return a->pixel / a->phases; }
 
-/* Where each output pixel of the box (in n, d, h, w order) starts in the panel; taps are added to it. */
+/* Where each output pixel of the box (in n, d, h, w order, or d, h, w, n with images side by side) starts in the panel; taps are
+ * added to it. */
 static inline void fc_pixel_table(const fc_panel *p, const fc_box *box, ptrdiff_t *at)
 {
     ptrdiff_t sd = fc_panel_step(&p->axis[0]) * p->slice, sh = fc_panel_step(&p->axis[1]) * p->row,
-              sw = fc_panel_step(&p->axis[2]);
-    for (int64_t n = 0; n < box->n; n++)
+              sw = fc_panel_step(&p->axis[2]) * p->together;
+    for (int64_t n = 0; n < box->n / p->together; n++)
         for (int64_t d = 0; d < box->j[0]; d++)
             for (int64_t h = 0; h < box->j[1]; h++) {
                 ptrdiff_t row = n * p->channels * p->plane + d * sd + h * sh;
                 for (int64_t w = 0; w < box->j[2]; w++)
-                    *at++ = row + w * sw;
+                    for (int64_t i = 0; i < p->together; i++)
+                        *at++ = row + w * sw + i;
             }
 }
 

@@ -13,6 +13,8 @@
  * boxes are made large all the same: where no padding is read, the input stays where it lies; else its panels are filled
  * by the stage before, once for all tasks, and come from L3.
  *
+ * Taps that see padding alone are left out where they are many (direct_inside.h).
+ *
  * Input gradients with a stride go to conv_phases.c, but for unusual ones.
  *
  * Reductions too long for one task (or for FC_PACKED_BYTES of packed weights) go on in later stages: a pair of stages,
@@ -24,6 +26,8 @@
 #define FC_DIRECT_PANEL ((int64_t)(384 << 10) / (int64_t)sizeof(real)) /* elements: a third of a 1 MB L2 */
 #define FC_DIRECT_SHARED ((int64_t)(16 << 20) / (int64_t)sizeof(real)) /* all panels filled beforehand */
 #define FC_DIRECT_PLANE ((int64_t)(4 << 10) / (int64_t)sizeof(real)) /* of one channel read in place: a page */
+
+#include "direct_inside.h"
 
 typedef struct {
     int by_phases;
@@ -37,6 +41,8 @@ typedef struct {
     int64_t table;                 /* entries of the tap table */
     int has_fill;
     int in_place, shared, fused;   /* inputs are read where they lie; panels are filled, weights packed by another stage or task */
+    int64_t cuts;                  /* tiles of a row, at most, that leave taps out; 0: none does */
+    int64_t channels;              /* of a chunk; 0: a piece of one channel's taps */
 } FN(direct_state);
 
 /* Whether the input can be read where it lies: all of it is used, no output reads padding, and channels are less than pages
@@ -51,6 +57,40 @@ static int FN(direct_in_place)(const fc_corr *c)
     return c->in[0] * c->in[1] * c->in[2] <= FC_DIRECT_PLANE;
 }
 
+/* Elements of all panels, of boxes that are alike. */
+static double FN(direct_panels)(const FN(direct_state) *s, const fc_problem *p, const fc_corr *c, const fc_blocks *b)
+{
+    return (double)(p->groups * s->phases * fc_blocks_count(b) * b->n * s->reds) * (double)fc_panel_elements(c, b->j, 0);
+}
+
+/* Whether taps in the padding are left out: with the boxes there are, or with others that have several images. */
+static void FN(direct_inside)(FN(direct_state) *s, const fc_problem *p, const fc_corr *c, int64_t budget)
+{
+    s->cuts = s->channels = 0;
+    if (s->in_place || s->phases > 1 || c->taps > FC_INSIDE_TERMS)
+        return;
+    int64_t channels = fc_min(s->reds, FC_INSIDE_TERMS / c->taps);
+    double least = FC_INSIDE_GAIN * fc_all_taps_cost(c, &s->blocks, channels);
+    fc_blocks b = s->blocks;
+    for (int64_t images = 1; images <= fc_min(p->batch, FC_INSIDE_IMAGES); images *= 2) {
+        if (images > 1) {
+            b = fc_choose_blocks(c, 1, s->reds * images, budget, FC_DIRECT_PIXELS / images, 0);
+            b.count_n = fc_ceil_div(p->batch, images);
+            b.n = fc_ceil_div(p->batch, b.count_n);
+            if (2 * b.n * b.j[0] * b.j[1] * b.j[2] < FC_DIRECT_ENOUGH ||
+                (s->shared && FN(direct_panels)(s, p, c, &b) > (double)FC_DIRECT_SHARED))
+                continue;
+        }
+        double cost = fc_inside_cost(c, &b, channels);
+        if (cost < least) {
+            least = cost;
+            s->blocks = b;
+            s->cuts = b.n * b.j[2];
+            s->channels = channels;
+        }
+    }
+}
+
 /* Boxes of pixels, and where their inputs come from. */
 static void FN(direct_blocks)(FN(direct_state) *s, const fc_problem *p, const fc_corr *c, int64_t budget)
 {
@@ -62,12 +102,11 @@ static void FN(direct_blocks)(FN(direct_state) *s, const fc_problem *p, const fc
     s->blocks = fc_choose_blocks(c, p->batch, s->reds, budget, FC_DIRECT_PIXELS, 0);
     if (s->in_place || s->blocks.n * s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2] < FC_DIRECT_ENOUGH) {
         fc_blocks large = fc_choose_blocks(c, p->batch, 1, FC_DIRECT_PANEL, FC_DIRECT_PIXELS, 0);
-        double all = (double)(p->groups * s->phases * fc_blocks_count(&large) * large.n * s->reds) *
-                     (double)fc_panel_elements(c, large.j, 0);
-        s->shared = !s->in_place && all <= (double)FC_DIRECT_SHARED;
+        s->shared = !s->in_place && FN(direct_panels)(s, p, c, &large) <= (double)FC_DIRECT_SHARED;
         if (s->in_place || s->shared)
             s->blocks = large;
     }
+    FN(direct_inside)(s, p, c, s->shared ? FC_DIRECT_PANEL * s->reds : budget);
     s->boxes = fc_blocks_count(&s->blocks);
 }
 
@@ -107,17 +146,18 @@ static const char *FN(direct_prepare)(fc_plan *plan)
     s->splits = fc_min(s->row_blocks, fc_max(for_time, fc_ceil_div(FC_TASKS_WANTED, units)));
 
     s->fused = s->boxes <= FC_DIRECT_FUSED && c.taps <= 2 * FC_DIRECT_CHUNK;
-    s->chunk = s->fused ? fc_max(FC_DIRECT_CHUNK, c.taps) * FC_LANES : 0;
+    int64_t terms = fc_max(s->channels ? s->channels * c.taps : FC_DIRECT_CHUNK, c.taps);
+    s->chunk = s->fused ? terms * FC_LANES : 0;
     s->panel = s->in_place ? 0 : FN(aligned)(s->blocks.n * s->reds * fc_panel_elements(&c, s->blocks.j, 0));
     s->buffer = FN(aligned)(pixels * FC_LANES);
-    s->table = fc_max(FC_DIRECT_CHUNK, c.taps);
+    s->table = (s->cuts ? 2 : 1) * terms;
     plan->stages = s->has_fill + 2 * s->red_blocks;
     plan->workspace_packed = (s->shared ? units * s->panel : 0) * (int64_t)sizeof(real);
     plan->workspace = (s->fused ? 0 : s->packed) * (int64_t)sizeof(real) + plan->workspace_packed;
     plan->packed = s->packed * s->red_blocks * (int64_t)sizeof(real);
     plan->scratch = FC_SCRATCH_HEAD +
                     ((s->shared ? 0 : s->panel) + 2 * s->buffer + s->chunk) * (int64_t)sizeof(real) +
-                    (pixels + s->table) * (int64_t)sizeof(ptrdiff_t);
+                    (pixels + s->table) * (int64_t)sizeof(ptrdiff_t) + s->cuts * (int64_t)sizeof(fc_cut);
     return NULL;
 }
 
@@ -147,9 +187,9 @@ static ptrdiff_t FN(direct_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t s
     return mode == FC_PACK ? 0 : units * s->splits;
 }
 
-/* Packs one block of result channels: dst[c][t][lane]. */
-static void FN(direct_pack)(const fc_corr *c, const fc_weight_strides *ws, const real *w, int64_t reds, int64_t rows,
-                            int64_t lanes, real *dst)
+/* Packs one block of result channels: dst[c*channel + t*tap + lane]. */
+static void FN(pack_block)(const fc_corr *c, const fc_weight_strides *ws, const real *w, int64_t reds, int64_t rows,
+                           int64_t lanes, real *dst, ptrdiff_t channel, ptrdiff_t tap)
 {
     int whole = 1; /* taps lie one after the other in the array, forwards or backwards */
     ptrdiff_t along = ws->tap[2] * c->axis[2].wstep, expect = along;
@@ -162,32 +202,57 @@ static void FN(direct_pack)(const fc_corr *c, const fc_weight_strides *ws, const
     if (whole && (along == 1 || along == -1)) {
         int64_t taps = c->taps;
         const real *first = w + fc_weight_tap(c, ws, along > 0 ? 0 : taps - 1);
-        if (along > 0 && ws->red == taps) { /* and so do the channels: one long transpose */
+        if (along > 0 && ws->red == taps && channel == taps * tap) { /* and so do the channels: one long transpose */
             FN(transpose)(first, ws->row, rows, reds * taps, dst, lanes, lanes);
+        } else if (along > 0 && ws->red == taps && reds * taps <= FC_INSIDE_TERMS) {
+            ptrdiff_t at[FC_INSIDE_TERMS];
+            for (int64_t r = 0; r < reds; r++)
+                for (int64_t t = 0; t < taps; t++)
+                    at[r * taps + t] = r * channel + t * tap;
+            for (int64_t i = 0; i < lanes; i += VL)
+                FN(to_lanes)(first + i * ws->row, ws->row, fc_min(VL, rows - i), reds * taps, at, dst + i,
+                             first + i * ws->row + reds * taps);
         } else if (taps == 1 && ws->row == 1) {
             for (int64_t r = 0; r < reds; r++) {
-                FN(copy_run)(dst + r * lanes, first + r * ws->red, 1, rows);
-                FN(fill_run)(dst + r * lanes + rows, 0, lanes - rows);
+                FN(copy_run)(dst + r * channel, first + r * ws->red, 1, rows);
+                FN(fill_run)(dst + r * channel + rows, 0, lanes - rows);
             }
         } else if (taps == 1 && ws->red == 1) {
-            FN(transpose)(first, ws->row, rows, reds, dst, lanes, lanes);
+            FN(transpose)(first, ws->row, rows, reds, dst, channel, lanes);
         } else {
             for (int64_t r = 0; r < reds; r++)
-                FN(pack_kernel)(first + r * ws->red, ws->row, rows, taps,
-                                along > 0 ? dst + r * taps * lanes : dst + ((r + 1) * taps - 1) * lanes,
-                                along > 0 ? lanes : -lanes, lanes);
+                FN(pack_kernel)(first + r * ws->red, ws->row, rows, taps, dst + r * channel + (along > 0 ? 0 : (taps - 1) * tap),
+                                along > 0 ? tap : -tap, lanes);
         }
         return;
     }
     for (int64_t t = 0; t < c->taps; t++) {
-        const real *tap = w + fc_weight_tap(c, ws, t);
+        const real *from = w + fc_weight_tap(c, ws, t);
         for (int64_t r = 0; r < reds; r++) {
-            real *to = dst + (r * c->taps + t) * lanes;
+            real *to = dst + r * channel + t * tap;
             for (int64_t i = 0; i < rows; i++)
-                to[i] = tap[r * ws->red + i * ws->row];
+                to[i] = from[r * ws->red + i * ws->row];
             FN(fill_run)(to + rows, 0, lanes - rows);
         }
     }
+}
+
+/* The usual order: dst[c][t][lane]. */
+static void FN(direct_pack)(const fc_corr *c, const fc_weight_strides *ws, const real *w, int64_t reds, int64_t rows,
+                            int64_t lanes, real *dst)
+{
+    FN(pack_block)(c, ws, w, reds, rows, lanes, dst, c->taps * lanes, lanes);
+}
+
+/* A chunk of it: the same, or [t][c][lane] where tiles leave taps out. */
+static void FN(direct_pack_chunk)(const fc_corr *c, const fc_weight_strides *ws, const real *w, int64_t reds, int64_t rows,
+                                  int inside, real *dst)
+{
+    int64_t lanes = fc_round_up(rows, VL);
+    if (inside)
+        FN(pack_block)(c, ws, w, reds, rows, lanes, dst, lanes, reds * lanes);
+    else
+        FN(direct_pack)(c, ws, w, reds, rows, lanes, dst);
 }
 
 /* Pixels of a box that follow one another in y: a row, and all rows of whole rows. */
@@ -201,9 +266,10 @@ static int64_t FN(direct_run_of)(const fc_box *box, const FN(result) *r)
     return d < 0 && r->image == run ? box->pixels : run;
 }
 
-/* Results of a block, [pixel][lane] in `buf`, into y. Bias is added by the first red block, later ones add their sums. */
-static void FN(direct_store)(const fc_box *box, const FN(result) *r, const real *bias,
-                             ptrdiff_t bias_stride, real *buf, real *turned, int64_t lanes, int64_t rows, int add)
+/* Results of a block, in `buf` [n][pixel][lane], or [pixel][n][lane] with images `inside`, into y. Bias is added by the first
+ * red block, later ones add their sums. */
+static void FN(direct_store)(const fc_box *box, const FN(result) *r, const real *bias, ptrdiff_t bias_stride, int inside,
+                             real *buf, real *turned, int64_t lanes, int64_t rows, int add)
 {
     int64_t pixels = box->pixels;
     if (bias) {
@@ -216,20 +282,18 @@ static void FN(direct_store)(const fc_box *box, const FN(result) *r, const real 
                 FN(store)(buf + i * lanes + v, FN(load)(buf + i * lanes + v) + bv);
         }
     }
-    int64_t run = FN(direct_run_of)(box, r);
-    if (r->step[2] == 1 && !add) {
-        int64_t at[FC_DIMS + 1] = {0};
+    int64_t run = FN(direct_run_of)(box, r), image = pixels / box->n; /* a run of all images: one result channel in all */
+    ptrdiff_t next_pixel = inside ? box->n * lanes : lanes, next_image = inside ? lanes : image * lanes;
+    if (r->step[2] == 1 && !add && (run <= image || !inside)) {
         for (int64_t i = 0; i < pixels; i += run) {
-            int64_t q = i / box->j[2];
-            at[2] = q % box->j[1];
-            at[1] = q / box->j[1] % box->j[0];
-            at[0] = q / (box->j[1] * box->j[0]);
-            real *y = r->y + at[0] * r->image + at[1] * r->step[0] + at[2] * r->step[1];
-            FN(transpose)(buf + i * lanes, lanes, run, rows, y, r->channel, run);
+            int64_t n = i / image, q = i % image, h = q / box->j[2] % box->j[1], d = q / (box->j[1] * box->j[2]);
+            FN(transpose)(buf + n * next_image + q * next_pixel, next_pixel, run, rows,
+                          r->y + n * r->image + d * r->step[0] + h * r->step[1], r->channel, run);
         }
         return;
     }
-    FN(transpose)(buf, lanes, pixels, rows, turned, pixels, pixels);
+    for (int64_t n = 0; n < box->n; n++)
+        FN(transpose)(buf + n * next_image, next_pixel, image, rows, turned + n * image, pixels, image);
     for (int64_t k = 0; k < rows; k++) {
         const real *src = turned + k * pixels;
         for (int64_t n = 0; n < box->n; n++)
@@ -260,37 +324,106 @@ typedef struct {
     const fc_weight_strides *strides;
     real *chunk;
     const FN(result) *to;                  /* for pixels in one run: asked for before they are written */
+    /* With taps left out: the channels of a chunk, whose tap table is [t][c], and that of the last chunk; the tiles. */
+    int64_t channels;
+    const ptrdiff_t *last_tap_at;
+    const fc_box *box;
+    const fc_cut *cut;
+    int64_t cuts;
 } FN(direct_feed);
+
+/* A chunk of the sum, `reds` channels from r on, in a block of result channels. */
+typedef struct {
+    int64_t r, reds, later; /* of the next chunk */
+    int64_t rows, lanes;
+    const real *packed;
+} FN(direct_chunk);
+
+/* Asks for a share of what the next chunk reads; after the last one, of what will be written. */
+static inline void FN(direct_ahead)(const fc_corr *c, const FN(direct_feed) *f, const FN(direct_chunk) *k, int64_t p0, int64_t i,
+                                    int64_t tiles)
+{
+    int64_t next = k->r + k->reds;
+    if (f->to && !k->later)
+        for (int64_t row = 0; row < k->rows; row++)
+            __builtin_prefetch(f->to->y + row * f->to->channel + p0, 1, 2);
+    for (int64_t n = 0; k->later && n < f->images; n++)
+        FN(fetch)(f->inputs + n * f->image + next * f->channel, k->later * f->channel, i, tiles);
+    if (f->chunk && k->later)
+        FN(fetch_weights)(f->strides, f->weights + next * f->strides->red, k->later, c->taps, k->rows, i, tiles);
+}
+
+/* One tile of a chunk, but for the taps outside `inside`. A tile without any becomes zero. */
+static void FN(direct_tile)(const fc_corr *c, const FN(direct_feed) *f, const FN(direct_chunk) *k, const fc_range *inside,
+                            int64_t p0, int64_t pixels, real *buf)
+{
+    int64_t high = c->axis[1].taps, wide = c->axis[2].taps, w = inside[2].to - inside[2].from;
+    int64_t lines = w == wide ? fc_max(1, inside[1].to - inside[1].from) : 1;
+    int64_t slices = lines == high ? fc_max(1, inside[0].to - inside[0].from) : 1;
+    const ptrdiff_t *tap_at = k->reds == f->channels ? f->tap_at : f->last_tap_at;
+    int add = k->r > 0;
+    for (int64_t d = inside[0].from; d < inside[0].to; d += slices)
+        for (int64_t h = inside[1].from; h < inside[1].to && w > 0; h += lines) {
+            int64_t q = ((d * high + h) * wide + inside[2].from) * k->reds;
+            FN(fma_rows)((int)pixels, (int)(k->lanes / VL), f->inputs + k->r * f->channel, f->pixel_at + p0, tap_at + q,
+                         slices * lines * w * k->reds, k->packed + q * k->lanes, k->lanes,
+                         (FN(dest)){buf + p0 * k->lanes, k->lanes, add});
+            add = 1;
+        }
+    if (!add)
+        FN(fill_run)(buf + p0 * k->lanes, 0, pixels * k->lanes);
+}
+
+/* A chunk without the taps that tiles see in the padding. */
+static void FN(direct_chunk_inside)(const fc_corr *c, const FN(direct_feed) *f, const FN(direct_chunk) *k, real *buf)
+{
+    const fc_box *box = f->box;
+    int64_t row = box->n * box->j[2], tiles = box->j[0] * box->j[1] * f->cuts, i = 0;
+    for (int64_t q = 0; q < box->j[0] * box->j[1]; q++) {
+        fc_range inside[FC_DIMS] = {fc_taps_inside(&c->axis[0], c->in[0], box->j0[0] + q / box->j[1]),
+                                    fc_taps_inside(&c->axis[1], c->in[1], box->j0[1] + q % box->j[1])};
+        for (int64_t t = 0; t < f->cuts; t++, i++) {
+            int64_t p0 = q * row + f->cut[t].at;
+            inside[2] = f->cut[t].taps;
+            FN(direct_tile)(c, f, k, inside, p0, f->cut[t].pixels, buf);
+            FN(direct_ahead)(c, f, k, p0, i, tiles);
+        }
+    }
+}
+
+/* A chunk with all taps, or a piece of one channel's taps at a time. */
+static void FN(direct_chunk_whole)(const fc_corr *c, const FN(direct_feed) *f, const FN(direct_chunk) *k, int64_t pixels,
+                                   real *buf)
+{
+    int64_t taps = c->taps, piece = fc_min(taps, 2 * FC_DIRECT_CHUNK), tiles = fc_ceil_div(pixels, FC_ROWS_MAX);
+    for (int64_t t = 0; t < taps; t += piece) {
+        int64_t depth = piece < taps ? fc_min(piece, taps - t) : k->reds * taps;
+        for (int64_t i = 0; i < tiles; i++) {
+            int64_t p0 = FN(even_start)(pixels, tiles, i), p1 = FN(even_start)(pixels, tiles, i + 1);
+            FN(fma_rows)((int)(p1 - p0), (int)(k->lanes / VL), f->inputs + k->r * f->channel, f->pixel_at + p0, f->tap_at + t,
+                         depth, k->packed + t * k->lanes, k->lanes, (FN(dest)){buf + p0 * k->lanes, k->lanes, k->r > 0 || t > 0});
+            FN(direct_ahead)(c, f, k, p0, i, tiles);
+        }
+    }
+}
 
 /* All chunks of the sum, for one block of result channels: buf[pixel][lane]. A chunk is some whole channels, or a piece of
  * one channel's taps; the table of the first serves them all. */
 static void FN(direct_block)(const fc_corr *c, const FN(direct_feed) *f, int64_t pixels, int64_t reds, int64_t rows,
                              real *buf)
 {
-    int64_t nv = fc_ceil_div(rows, VL), lanes = nv * VL, taps = c->taps, tiles = fc_ceil_div(pixels, FC_ROWS_MAX);
-    int64_t channels = fc_max(1, FC_DIRECT_CHUNK / taps), piece = fc_min(taps, 2 * FC_DIRECT_CHUNK);
+    int64_t lanes = fc_round_up(rows, VL), channels = f->cut ? f->channels : fc_max(1, FC_DIRECT_CHUNK / c->taps);
     for (int64_t r = 0; r < reds; r += channels) {
-        int64_t now = fc_min(channels, reds - r), later = fc_min(channels, reds - r - now);
-        const real *packed = f->weights + r * taps * lanes;
+        int64_t now = fc_min(channels, reds - r);
+        FN(direct_chunk) k = {r, now, fc_min(channels, reds - r - now), rows, lanes, f->weights + r * c->taps * lanes};
         if (f->chunk) {
-            packed = f->chunk;
-            FN(direct_pack)(c, f->strides, f->weights + r * f->strides->red, now, rows, lanes, f->chunk);
+            k.packed = f->chunk;
+            FN(direct_pack_chunk)(c, f->strides, f->weights + r * f->strides->red, now, rows, f->cut != NULL, f->chunk);
         }
-        for (int64_t t = 0; t < taps; t += piece) {
-            int64_t depth = piece < taps ? fc_min(piece, taps - t) : now * taps;
-            for (int64_t i = 0; i < tiles; i++) {
-                int64_t p0 = FN(even_start)(pixels, tiles, i), p1 = FN(even_start)(pixels, tiles, i + 1);
-                FN(fma_rows)((int)(p1 - p0), (int)nv, f->inputs + r * f->channel, f->pixel_at + p0, f->tap_at + t, depth,
-                             packed + t * lanes, lanes, (FN(dest)){buf + p0 * lanes, lanes, r > 0 || t > 0});
-                if (f->to && !later)
-                    for (int64_t k = 0; k < rows; k++)
-                        __builtin_prefetch(f->to->y + k * f->to->channel + p0, 1, 2);
-                for (int64_t n = 0; later && n < f->images; n++)
-                    FN(fetch)(f->inputs + n * f->image + (r + channels) * f->channel, later * f->channel, i, tiles);
-                if (f->chunk && later)
-                    FN(fetch_weights)(f->strides, f->weights + (r + channels) * f->strides->red, later, taps, rows, i, tiles);
-            }
-        }
+        if (f->cut)
+            FN(direct_chunk_inside)(c, f, &k, buf);
+        else
+            FN(direct_chunk_whole)(c, f, &k, pixels, buf);
     }
 }
 
@@ -337,18 +470,69 @@ static FN(direct_unit) FN(direct_unit_at)(const fc_problem *p, const FN(direct_s
     u.r0 = red_block * s->reds;
     u.reds = fc_min(s->reds, u.c.reds - u.r0);
     u.panel = fc_panel_of(&u.c, u.box.j0, u.box.j, u.reds, 0);
+    if (s->cuts)
+        u.panel = fc_panel_together(u.panel, u.box.n);
     return u;
+}
+
+/* What a thread's scratch holds, in its head. */
+typedef struct {
+    int64_t unit, cuts; /* unit + 1 */
+} FN(direct_noted);
+
+/* The tap table of a chunk of `channels`, [t][c]. */
+static void FN(direct_chunk_table)(const FN(direct_unit) *u, int64_t channels, ptrdiff_t *at)
+{
+    const fc_corr_axis *a = u->c.axis;
+    for (int64_t d = 0; d < a[0].taps; d++)
+        for (int64_t h = 0; h < a[1].taps; h++)
+            for (int64_t w = 0; w < a[2].taps; w++)
+                for (int64_t r = 0; r < channels; r++)
+                    *at++ = fc_panel_offset(&u->panel, d * a[0].offstep, h * a[1].offstep, w * a[2].offstep) + r * u->panel.plane;
+}
+
+/* The tables of a box whose tiles leave out taps: pixels, taps of a chunk and of the last one, cuts. */
+static void FN(direct_inside_tables)(const FN(direct_state) *s, const FN(direct_unit) *u, int fresh, int64_t *cuts,
+                                     ptrdiff_t *pixel_at, ptrdiff_t *tap_at, FN(direct_feed) *feed)
+{
+    const fc_box *box = &u->box;
+    ptrdiff_t *last_tap_at = tap_at + s->channels * u->c.taps;
+    fc_cut *cut = (fc_cut *)(pixel_at + s->blocks.n * s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2]);
+    if (fresh) {
+        fc_pixel_table(&u->panel, box, pixel_at);
+        FN(direct_chunk_table)(u, s->channels, tap_at);
+        FN(direct_chunk_table)(u, u->reds % s->channels, last_tap_at);
+        fc_cut_row(&u->c, box->j0[2], box->j[2], box->n, s->channels, cut, cuts);
+    }
+    feed->channels = s->channels;
+    feed->last_tap_at = last_tap_at;
+    feed->box = box;
+    feed->cut = cut;
+    feed->cuts = *cuts;
+}
+
+/* Some channels of a unit's panel, from channel c0 of its group on. */
+static void FN(direct_fill)(const fc_panel *panel, const FN(direct_unit) *u, const fc_array *x, int64_t c0, real *dst)
+{
+    int64_t first = u->g * u->c.reds + c0;
+    if (panel->together > 1) {
+        FN(panel_fill_together)(panel, &u->c, x, u->box.n0, first, dst);
+        return;
+    }
+    for (int64_t n = 0; n < u->box.n; n++)
+        FN(panel_fill)(panel, &u->c, x, u->box.n0 + n, 1, first, 0, dst + n * u->reds * panel->plane);
 }
 
 /* Where a task's inputs lie, and the tables to read them. `inputs` is the scratch's panel; its head tells what it holds. */
 static FN(direct_feed) FN(direct_inputs)(const FN(direct_state) *s, const FN(direct_unit) *u, const fc_call *call,
-                                         int64_t *filled, real *inputs, ptrdiff_t *pixel_at, ptrdiff_t *tap_at)
+                                         FN(direct_noted) *noted, real *inputs, ptrdiff_t *pixel_at, ptrdiff_t *tap_at)
 {
     const fc_array *x = &call->array[0];
-    FN(direct_feed) feed = {inputs, u->panel.plane, u->reds * u->panel.plane, 0, pixel_at, tap_at, NULL, NULL, NULL, NULL};
+    FN(direct_feed) feed = {.inputs = inputs, .channel = u->panel.plane, .image = u->reds * u->panel.plane,
+                            .pixel_at = pixel_at, .tap_at = tap_at};
     int64_t channels = fc_max(1, fc_min(u->reds, FC_DIRECT_CHUNK / u->c.taps));
-    int fresh = *filled != u->unit + 1;
-    *filled = u->unit + 1;
+    int fresh = noted->unit != u->unit + 1;
+    noted->unit = u->unit + 1;
     if (s->in_place) {
         feed.inputs = (const real *)x->data + u->box.n0 * x->stride[0] + (u->g * u->c.reds + u->r0) * x->stride[1];
         for (int d = 0; d < FC_DIMS; d++)
@@ -361,11 +545,14 @@ static FN(direct_feed) FN(direct_inputs)(const FN(direct_state) *s, const FN(dir
         return feed;
     }
     if (s->shared) {
-        feed.images = u->box.n;
+        feed.images = u->box.n / u->panel.together;
         feed.inputs = (const real *)call->workspace + (s->fused || call->mode != FC_RUN ? 0 : s->packed) + u->unit * s->panel;
-    } else if (fresh)
-        FN(panel_fill)(&u->panel, &u->c, x, u->box.n0, u->box.n, u->g * u->c.reds + u->r0, 0, inputs);
-    if (fresh) {
+    } else if (fresh) {
+        FN(direct_fill)(&u->panel, u, x, u->r0, inputs);
+    }
+    if (s->cuts) {
+        FN(direct_inside_tables)(s, u, fresh, &noted->cuts, pixel_at, tap_at, &feed);
+    } else if (fresh) {
         fc_pixel_table(&u->panel, &u->box, pixel_at);
         fc_tap_table(&u->panel, &u->c, channels, tap_at);
     }
@@ -382,7 +569,7 @@ static void FN(direct_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
     real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *buf = inputs + (s->shared ? 0 : s->panel);
     real *turned = buf + s->buffer, *chunk = turned + s->buffer;
     ptrdiff_t *tap_at = (ptrdiff_t *)(chunk + s->chunk), *pixel_at = tap_at + s->table;
-    FN(direct_feed) feed = FN(direct_inputs)(s, &u, call, (int64_t *)scratch, inputs, pixel_at, tap_at);
+    FN(direct_feed) feed = FN(direct_inputs)(s, &u, call, (FN(direct_noted) *)scratch, inputs, pixel_at, tap_at);
 
     const fc_array *w = &call->array[1], *b = &call->array[2];
     fc_weight_strides ws = fc_weight_strides_of(p, w);
@@ -401,10 +588,10 @@ static void FN(direct_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
         int64_t k0 = kb * FC_LANES, rows = fc_min(FC_LANES, u.c.rows - k0), channel = u.g * u.c.rows + k0;
         feed.weights = packed + k0 * (feed.chunk ? ws.row : u.reds * u.c.taps);
         FN(result) r = FN(result_of)(&u.c, &call->array[3], &u.box, channel);
-        feed.to = FN(direct_run_of)(&u.box, &r) == u.box.pixels ? &r : NULL;
+        feed.to = FN(direct_run_of)(&u.box, &r) == u.box.pixels && u.box.n == 1 ? &r : NULL;
         FN(direct_block)(&u.c, &feed, u.box.pixels, u.reds, rows, buf);
         const real *bias = b->data && red_block == 0 ? (const real *)b->data + channel * b->stride[0] : NULL;
-        FN(direct_store)(&u.box, &r, bias, b->stride[0], buf, turned, fc_round_up(rows, VL), rows, red_block > 0);
+        FN(direct_store)(&u.box, &r, bias, b->stride[0], s->cuts > 0, buf, turned, fc_round_up(rows, VL), rows, red_block > 0);
         if (red_block == s->red_blocks - 1)
             FN(direct_rectify)(p, &u.box, &r, rows);
     }
@@ -425,8 +612,10 @@ static void FN(direct_pack_task)(const fc_plan *plan, fc_call *call, int64_t red
     real *to = (real *)(call->mode == FC_RUN ? call->workspace : call->packed);
     if (call->mode == FC_PACK)
         to += red_block * s->packed;
-    FN(direct_pack)(&c, &ws, from, reds, rows, fc_round_up(rows, VL),
-                    to + (g * s->phases + phase) * s->phase_weights + k0 * reds * c.taps);
+    to += (g * s->phases + phase) * s->phase_weights + k0 * reds * c.taps;
+    for (int64_t r = 0, chunk = s->cuts ? s->channels : reds; r < reds; r += chunk)
+        FN(direct_pack_chunk)(&c, &ws, from + r * ws.red, fc_min(chunk, reds - r), rows, s->cuts > 0,
+                              to + r * c.taps * fc_round_up(rows, VL));
 }
 
 /* Some channels of a shared panel. */
@@ -440,9 +629,7 @@ static void FN(direct_fill_task)(const fc_plan *plan, fc_call *call, int64_t red
     real *to = (real *)call->workspace + (s->fused || call->mode != FC_RUN ? 0 : s->packed) + u.unit * s->panel;
     fc_panel portion = u.panel;
     portion.channels = fc_min(FC_DIRECT_PORTION, u.reds - first);
-    for (int64_t n = 0; n < u.box.n; n++)
-        FN(panel_fill)(&portion, &u.c, &call->array[0], u.box.n0 + n, 1, u.g * u.c.reds + u.r0 + first, 0,
-                       to + (n * u.reds + first) * u.panel.plane);
+    FN(direct_fill)(&portion, &u, &call->array[0], u.r0 + first, to + first * u.panel.plane);
 }
 
 static void FN(direct_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)

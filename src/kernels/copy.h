@@ -91,6 +91,33 @@ static inline FN(row_part) FN(row_part_of)(const fc_panel_axis *a, int64_t phase
     return r;
 }
 
+/* Copies a box's inputs in all images n0 .. of a panel that has them side by side; positions outside the input become zero. */
+static __attribute__((noinline)) void FN(panel_fill_together)(const fc_panel *p, const fc_corr *c, const fc_array *x, int64_t n0,
+                                                              int64_t c0, real *dst)
+{
+    const fc_panel_axis *a = p->axis;
+    FN(row_part) part[FC_DIMS];
+    for (int d = 0; d < FC_DIMS; d++)
+        part[d] = FN(row_part_of)(&a[d], 0, c->in[d]);
+    ptrdiff_t step = part[2].step * x->stride[4];
+    FN(fill_run)(dst, 0, p->channels * p->plane);
+    for (int64_t k = 0; k < p->channels; k++)
+        for (int64_t d = part[0].lo; d < part[0].hi; d++)
+            for (int64_t h = part[1].lo; h < part[1].hi; h++) {
+                const real *src = (const real *)x->data + n0 * x->stride[0] + (c0 + k) * x->stride[1] +
+                                  (part[0].first + d * part[0].step) * x->stride[2] +
+                                  (part[1].first + h * part[1].step) * x->stride[3] +
+                                  (part[2].first + part[2].lo * part[2].step) * x->stride[4];
+                real *to = dst + k * p->plane + d * p->slice + h * p->row + part[2].lo * p->together;
+                if (step == 1) {
+                    FN(transpose)(src, x->stride[0], p->together, part[2].hi - part[2].lo, to, p->together, p->together);
+                    continue;
+                }
+                for (int64_t w = part[2].lo; w < part[2].hi; w++, src += step, to += p->together)
+                    FN(copy_run)(to, src, x->stride[0], p->together);
+            }
+}
+
 /* Copies a box's inputs, channels c0 .. c0+channels of `x`, into a panel; positions outside the input become `fill`. */
 static __attribute__((noinline)) void FN(panel_fill)(const fc_panel *p, const fc_corr *c, const fc_array *x, int64_t n0,
                                                      int64_t n, int64_t c0, real fill, real *dst)
