@@ -36,6 +36,7 @@ __all__ = [
 
 _VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
 _FLAT_ROWS = {"baseline": 5, "avx2": 4, "avx512": 8}  # FC_TAPS_MAX in kernels/tile.h
+_INSIDE_TERMS = 160  # FC_INSIDE_TERMS in algorithms/direct_inside.h
 _ISA_NAMES = list(_engine.isa_names())
 
 
@@ -61,6 +62,7 @@ class Sizes(NamedTuple):
     reach: int  # elements that a row of the kernel covers beside the first
     dense: bool  # a result row reads consecutive inputs
     flat: bool  # an input gradient of few channels: "direct" has pixels in the lanes
+    inside: float  # share of the products that "direct" does not leave out, since they read more than padding
 
     @property
     def macs(self) -> float:
@@ -85,7 +87,24 @@ def sizes_of(problem: ConvProblem, op: int) -> Sizes:
     reach = last.dilation * (last.kernel - 1)
     flat = not forward and problem.groups == 1 and rows <= _FLAT_ROWS[_ISA_NAMES[current_isa()]]
     images = problem.batch * problem.groups
-    return Sizes(rows, reds, taps, pixels, row, images, problem.batch, planes, reach, dense, flat)
+    inside = 1.0 if flat else _inside(problem, op, taps)
+    return Sizes(rows, reds, taps, pixels, row, images, problem.batch, planes, reach, dense, flat, inside)
+
+
+def _inside(problem: ConvProblem, op: int, taps: int) -> float:
+    """Count products that read no padding, or whose tile also has pixels that read none."""
+    if taps > _INSIDE_TERMS or (op == CONV_INPUT_GRAD and any(a.stride > 1 for a in problem.axes)):
+        return 1.0
+    share = 1.0
+    for a in problem.axes:
+        columns = max(1, 8 // problem.batch) if a is problem.axes[-1] else 1  # of a tile
+        count = 0
+        for tap in range(a.kernel):
+            at = tap * a.dilation - a.lo
+            first, end = max(0, -(at // a.stride)), min(a.out, (a.size - 1 - at) // a.stride + 1)
+            count += min(a.out, end - first + columns - 1) if end > first else 0
+        share *= count / (a.out * a.kernel)
+    return share if 0 < share < 0.95 else 1.0
 
 
 def direct_cycles(s: Sizes, lanes: int) -> float:
@@ -93,8 +112,8 @@ def direct_cycles(s: Sizes, lanes: int) -> float:
     vectors = (s.row + s.reach) / s.row / lanes if s.flat else -(-s.rows // lanes) / s.rows
     weights, inputs, results = s.rows * s.reds * s.taps, s.reds * s.pixels * s.images, s.rows * s.pixels * s.images
     if s.images > s.batch:  # groups are small, and what they move stays in the caches
-        return s.macs * vectors + 0.5 * weights + 0.4 * inputs + 0.5 * results
-    return s.macs * vectors + 16 / lanes * (1.8 * weights + 1.5 * inputs + 1.15 * results)
+        return s.inside * s.macs * vectors + 0.5 * weights + 0.4 * inputs + 0.5 * results
+    return s.inside * s.macs * vectors + 16 / lanes * (1.8 * weights + 1.5 * inputs + 1.15 * results)
 
 
 def im2col_cycles(s: Sizes, lanes: int) -> float:

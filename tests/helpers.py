@@ -355,6 +355,12 @@ LARGE_CONVS = [
     Conv(5, 33, 20, (3, 5, 6), (2, 3, 3), padding=1),
     Conv(2, 48, 70, (31, 23), (1, 1), stride=(3, 2)),
     Conv(3, 48, 37, (5, 5), (1, 1)),
+    # taps in the padding: images side by side or one, shared panels, three axes, pixels that see nothing else
+    Conv(9, 19, 37, (7, 7), (5, 5), padding=2),
+    Conv(3, 530, 33, (8, 9), (3, 3), padding=3, dilation=3),
+    Conv(1, 70, 33, (13, 7), (3, 3), padding=1),
+    Conv(5, 18, 35, (6, 7), (3, 3), padding=12, dilation=5),
+    Conv(8, 17, 34, (4, 6, 5), (3, 3, 3), padding=1),
     # input gradients by phases: many channels, few (at the limits), odd sizes, residues without a tap
     Conv(1, 70, 300, (13, 14), (3, 3), stride=2, padding=1),
     Conv(5, 40, 530, (9, 11), (1, 1), stride=2),
