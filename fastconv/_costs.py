@@ -87,11 +87,11 @@ def sizes_of(problem: ConvProblem, op: int) -> Sizes:
     reach = last.dilation * (last.kernel - 1)
     flat = not forward and problem.groups == 1 and rows <= _FLAT_ROWS[_ISA_NAMES[current_isa()]]
     images = problem.batch * problem.groups
-    inside = 1.0 if flat else _inside(problem, op, taps)
+    inside = 1.0 if flat else _share_inside(problem, op, taps)
     return Sizes(rows, reds, taps, pixels, row, images, problem.batch, planes, reach, dense, flat, inside)
 
 
-def _inside(problem: ConvProblem, op: int, taps: int) -> float:
+def _share_inside(problem: ConvProblem, op: int, taps: int) -> float:
     """Count products that read no padding, or whose tile also has pixels that read none."""
     if taps > _INSIDE_TERMS or (op == CONV_INPUT_GRAD and any(a.stride > 1 for a in problem.axes)):
         return 1.0
