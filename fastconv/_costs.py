@@ -92,18 +92,11 @@ def sizes_of(problem: ConvProblem, op: int) -> Sizes:
 
 
 def _share_inside(problem: ConvProblem, op: int, taps: int) -> float:
-    """Count products that read no padding, or whose tile also has pixels that read none."""
+    """Count products that "direct" does not leave out: a tile has the taps that any of its pixels sees inside."""
     if taps > _INSIDE_TERMS or (op == CONV_INPUT_GRAD and any(a.stride > 1 for a in problem.axes)):
         return 1.0
-    share = 1.0
-    for a in problem.axes:
-        columns = max(1, 8 // problem.batch) if a is problem.axes[-1] else 1  # of a tile
-        count = 0
-        for tap in range(a.kernel):
-            at = tap * a.dilation - a.lo
-            first, end = max(0, -(at // a.stride)), min(a.out, (a.size - 1 - at) // a.stride + 1)
-            count += min(a.out, end - first + columns - 1) if end > first else 0
-        share *= count / (a.out * a.kernel)
+    columns = max(1, 8 // problem.batch)  # of a tile; the same pixel of several images lies side by side
+    share = math.prod(_inside(a, columns if a is problem.axes[-1] else 1) for a in problem.axes)
     return share if 0 < share < 0.95 else 1.0
 
 
@@ -212,13 +205,14 @@ def fits_grouped(problem: ConvProblem, s: Sizes) -> bool:
     return problem.groups > 1 and max(s.rows, s.reds) <= 64 and s.taps <= 4096
 
 
-def _inside(a: Axis) -> float:
-    """The share of an axis' pairs of result and tap whose input is no padding."""
+def _inside(a: Axis, columns: int = 1) -> float:
+    """The share of an axis' pairs of result and tap that read no padding, for any of `columns` results in a row."""
     pairs = 0
     for tap in range(a.kernel):
         offset = tap * a.dilation - a.lo
         first = max(0, -(offset // a.stride))
-        pairs += max(0, min(a.out, (a.size - 1 - offset) // a.stride + 1) - first)
+        results = min(a.out, (a.size - 1 - offset) // a.stride + 1) - first
+        pairs += min(a.out, results + columns - 1) if results > 0 else 0
     return pairs / (a.kernel * a.out)
 
 
