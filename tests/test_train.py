@@ -478,6 +478,8 @@ def test_memory_limit() -> None:
 
 # -- refusals --
 
+SCHEDULE = optim.lr_scheduler.StepLR(optim.SGD(nn.Linear(1, 1).parameters()), 1)
+
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
@@ -489,9 +491,13 @@ def test_memory_limit() -> None:
         ({"schedule_each": "day"}, ValueError, "schedule_each must be one of"),
         ({"resume": True}, ValueError, "needs the folder"),
         ({"data": IMAGES}, TypeError, "data must be a DataLoader"),
+        ({"optimizer": optim.Adam}, TypeError, "optimizer must be of Optimizer"),
+        ({"model": nn.Linear}, TypeError, "model must be of Module"),
+        ({"schedule": 3}, TypeError, "schedule must be of LRScheduler"),
+        ({"schedule": SCHEDULE}, ValueError, "the schedule must be that of the optimizer"),
         ({"validation": (IMAGES, LABELS[:3])}, ValueError, "equally many"),
     ],
 )
 def test_refusals(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        train.fit(small_model(), **({"data": SAMPLES, "epochs": 1, "progress": False} | arguments))
+        train.fit(**({"model": small_model(), "data": SAMPLES, "epochs": 1, "progress": False} | arguments))

@@ -95,6 +95,7 @@ class History:
             When matplotlib is not installed.
         """
         figures = require("matplotlib.figure", "learning curves", "train")  # no pyplot: it would keep the figure
+        ticker = require("matplotlib.ticker", "learning curves", "train")
         drawn = ["loss"] + ["accuracy"] * any(epoch.accuracy is not None for epoch in self.epochs)
         figure = figures.Figure(figsize=(4.8 * len(drawn), 3.6), layout="constrained")
         numbers = [epoch.number for epoch in self.epochs]
@@ -107,6 +108,11 @@ class History:
             if self.epochs:
                 axes.axvline(self.best.number, color="0.8", zorder=0, label="best")
                 axes.legend()
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if name == "loss":
+                axes.yaxis.set_minor_locator(ticker.LogLocator(subs=(2.0, 5.0)))
+            for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                formatted("{x:g}" if name == "loss" else "{x:.0%}")
             axes.grid(alpha=0.3)
         if path is not None:
             figure.savefig(path)

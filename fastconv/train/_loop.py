@@ -128,6 +128,12 @@ def fit(
     >>> len(history), history[-1].loss < history[0].loss
     (20, True)
     """
+    given = (("model", model, nn.Module), ("optimizer", optimizer, optim.Optimizer))
+    for name, value, kind in (*given, ("schedule", schedule, optim.lr_scheduler.LRScheduler)):
+        if not isinstance(value, kind) and (value is not None or name == "model"):
+            raise TypeError(f"fit: {name} must be of {kind.__name__}, received {type(value).__name__}")
+    if schedule is not None and schedule.optimizer is not optimizer:
+        raise ValueError(f"fit: the schedule must be that of the optimizer, received one of {schedule.optimizer!r}")
     check.integer("fit", "epochs", epochs, 0)
     check.choice("fit", "schedule_each", schedule_each, ("epoch", "step"))
     check.choice("fit", "monitor", monitor, ("accuracy", "loss"))
