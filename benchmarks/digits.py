@@ -86,9 +86,17 @@ def learn(task: Task, seed: int, validation: int) -> tuple[float, float]:
     """Train once; return the accuracy, and the seconds of the fastest epoch."""
     loader, held = loaders(task, seed, validation)
     model = task.make(generator=seed)
+    history = fitted(task, model, loader)
+    accuracy = train.evaluate(model, held).accuracy
+    assert accuracy is not None
+    return accuracy, min(epoch.seconds for epoch in history)
+
+
+def fitted(task: Task, model: nn.Module, loader: data.DataLoader) -> train.History:
+    """Train a model as the task says."""
     optimizer = optim.Adam(model.parameters(), lr=task.learning_rate)
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=task.epochs * len(loader))
-    history = train.fit(
+    return train.fit(
         model,
         loader,
         epochs=task.epochs,
@@ -97,9 +105,6 @@ def learn(task: Task, seed: int, validation: int) -> tuple[float, float]:
         schedule_each="step",
         progress=sys.stderr.isatty(),
     )
-    accuracy = train.evaluate(model, held).accuracy
-    assert accuracy is not None
-    return accuracy, min(epoch.seconds for epoch in history)
 
 
 def beside_torch(task: Task, rounds: int) -> tuple[float, float | None]:
@@ -155,6 +160,10 @@ def _seconds(action: Callable[[], None]) -> float:
 # ------------------------------------------------------------------------------------------------ depth
 
 
+DEPTHS = (8, 20, 56)
+DEPTH_EPOCHS = 5
+
+
 @dataclass(frozen=True)
 class Depth:
     """Losses on the training images and accuracies on the others, of a plain stack and its residual twin."""
@@ -164,7 +173,7 @@ class Depth:
     residual: tuple[float, float]
 
 
-def plain_beside_residual(layers: int, epochs: int, validation: int) -> Depth:
+def plain_beside_residual(layers: int, validation: int, epochs: int = DEPTH_EPOCHS) -> Depth:
     """Train the two twins alike."""
     found = []
     for residual in (False, True):
@@ -175,8 +184,7 @@ def plain_beside_residual(layers: int, epochs: int, validation: int) -> Depth:
         task = Task("depth", make, side=16, epochs=epochs, learning_rate=3e-3, goal=0.0, shift=0)
         loader, held = loaders(task, 0, validation)
         model = make(generator=0)
-        optimizer = optim.Adam(model.parameters(), lr=task.learning_rate)
-        train.fit(model, loader, epochs=epochs, optimizer=optimizer, progress=sys.stderr.isatty())
+        fitted(task, model, loader)
         accuracy = train.evaluate(model, held).accuracy
         assert accuracy is not None
         found.append((train.evaluate(model, (loader.inputs, loader.targets)).loss, accuracy))
@@ -226,7 +234,7 @@ def main() -> int:
     print_outcomes(outcomes, options)
     results: dict[str, Any] = {"networks": [asdict(outcome) for outcome in outcomes]}
     if not options.no_depth:
-        depths = [plain_beside_residual(layers, 6, options.validation) for layers in (8, 20, 56)]
+        depths = [plain_beside_residual(layers, options.validation) for layers in DEPTHS]
         print_depths(depths)
         gradients = gradients_by_depth()
         print_gradients(gradients)
@@ -265,7 +273,9 @@ def print_outcomes(outcomes: list[Outcome], options: argparse.Namespace) -> None
 
 
 def print_depths(depths: list[Depth]) -> None:
-    print("\nA plain stack and its residual twin, six epochs: loss on the training images, accuracy on the others\n")
+    print(
+        f"\nA plain stack and its residual twin, {DEPTH_EPOCHS} epochs: loss on the training images, accuracy on the others\n"
+    )
     print("layers   plain              residual")
     for depth in depths:
         cells = [f"{loss:.4f}  {100 * accuracy:6.2f} %" for loss, accuracy in (depth.plain, depth.residual)]
