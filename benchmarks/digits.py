@@ -273,9 +273,7 @@ def print_outcomes(outcomes: list[Outcome], options: argparse.Namespace) -> None
 
 
 def print_depths(depths: list[Depth]) -> None:
-    print(
-        f"\nA plain stack and its residual twin, {DEPTH_EPOCHS} epochs: loss on the training images, accuracy on the others\n"
-    )
+    print(f"\nA plain stack and its residual twin, {DEPTH_EPOCHS} epochs: training loss, accuracy on other images\n")
     print("layers   plain              residual")
     for depth in depths:
         cells = [f"{loss:.4f}  {100 * accuracy:6.2f} %" for loss, accuracy in (depth.plain, depth.residual)]
