@@ -284,6 +284,8 @@ def receptive_fields(
     2 (6, 6) (2, 2)
     3 (14, 14) (2, 2)
     """
+    if not isinstance(layers, nn.Module | Iterable):
+        raise TypeError(f"receptive_fields: layers must be a Module or a sequence, received layers={layers!r}")
     parts = [layers] if isinstance(layers, nn.Module) else list(layers)
     walk = _Walk(parts)
     if input_shape is None:

@@ -357,18 +357,16 @@ def answers(material: Material) -> Picture:
         figures.predictions(
             trained.test_images[chosen][:, 0], fc.softmax(scores), [int(evaluation.targets[i]) for i in chosen]
         ),
-        "Softmax turns scores into probabilities. Blue is the true digit; red, where it is another, what was read "
-        "instead: the last ones are mistakes.",
+        "Softmax turns scores into probabilities. Blue is the true digit; red, where there is one, what was read "
+        "instead.",
     )
 
 
 @stop(LEARNS)
 def mistakes(material: Material) -> Picture:
     """Which digits are mistaken for which."""
-    evaluation = material.classroom.evaluation
-    pairs = 10 * evaluation.targets + np.asarray(evaluation.predictions)
     return Picture(
-        figures.confusion(np.bincount(pairs, minlength=100).reshape(10, 10)),
+        figures.confusion(material.classroom.evaluation.confusion),
         "Rows are true digits, columns what was read: off the diagonal are the mistakes.",
     )
 

@@ -14,8 +14,15 @@ from fastconv.functional._map import evaluate
 from fastconv.functional._reduction import checked, reduced, scale
 
 __all__ = [
-    "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_backward", "huber_loss",
-    "huber_loss_backward", "l1_loss", "l1_loss_backward", "mse_loss", "mse_loss_backward", "smooth_l1_loss",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_backward",
+    "huber_loss",
+    "huber_loss_backward",
+    "l1_loss",
+    "l1_loss_backward",
+    "mse_loss",
+    "mse_loss_backward",
+    "smooth_l1_loss",
     "smooth_l1_loss_backward",
 ]
 

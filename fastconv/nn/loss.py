@@ -172,9 +172,7 @@ class NLLLoss(_ClassLoss):
 
     _function = "nll_loss"
 
-    def __init__(
-        self, weight: ArrayLike | None = None, *, ignore_index: int = -100, reduction: str = "mean"
-    ) -> None:
+    def __init__(self, weight: ArrayLike | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(weight, ignore_index, reduction)
 
 

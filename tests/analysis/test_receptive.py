@@ -134,6 +134,7 @@ def test_branches() -> None:
         (lambda: same_padding(4), ValueError, "kernel_size=4"),
         (lambda: receptive_field([]), ValueError, "must not be empty"),
         (lambda: receptive_field([3]), TypeError, "must be a Module or a Window"),  # type: ignore[list-item]
+        (lambda: receptive_field(3), TypeError, "layers must be a Module or a sequence, received layers=3"),  # type: ignore[arg-type]
         (lambda: receptive_field([nn.ConvTranspose2d(1, 1, 3)]), TypeError, "received ConvTranspose2d"),
         (lambda: receptive_field([nn.Conv2d(1, 1, 3, 2, "same")]), ValueError, "needs spatial"),
         (lambda: receptive_field([nn.AdaptiveAvgPool2d(2)]), ValueError, "needs spatial"),

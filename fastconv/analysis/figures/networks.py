@@ -342,8 +342,8 @@ def regularised_maps(maps: ArrayLike, seed: int = 0) -> Any:
             row[3].hist(y[:, channel].ravel(), bins=40, range=(low, high), histtype="step", color=colour, linewidth=1.5)
         row[3].set(yticks=[])
     axes[0, 3].set_title("values of the three")
-    for channel in range(3):
-        axes[0, channel].set_title(f"map {channel + 1}")
+    for channel, colour in enumerate((BLUE, ORANGE, GREEN)):
+        axes[0, channel].set_title(f"map {channel + 1}", color=colour)
     return axes
 
 
