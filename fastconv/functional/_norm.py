@@ -118,9 +118,11 @@ def by_row_backward(
 ) -> Three:
     """Return the gradients, those of weights and biases for each feature."""
     gx = _check.result(op, x.shape, x.dtype) if needs[0] else None
-    table = np.zeros((3, s.sets * s.pixels), x.dtype)
+    table = np.empty((3, s.sets * s.pixels), x.dtype)
     table[0] = 1 if weight is None else weight.ravel()
-    if x.size and any(needs):
+    if not x.size:
+        table[1:] = 0
+    elif any(needs):
         flags = _ops.TAKE_SUMS if needs[1] or needs[2] else 0
         found = planned(_ops.ROW_NORM_GRAD, x.dtype, "rows", s, flags, eps)
         run(op, found, _check.dense(op, "grad_output", gy), _check.dense(op, "input", x), table, gx)
