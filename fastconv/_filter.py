@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from math import isfinite
 from numbers import Real
@@ -11,6 +12,7 @@ import numpy as np
 
 from fastconv import _check, _engine, plan
 from fastconv._check import Array
+from fastconv._config import current_precision
 from fastconv._threads import current
 
 __all__ = ["MODES", "Picture", "apart", "axes_of", "coefficients", "constant", "number", "picture", "weigh"]
@@ -26,7 +28,7 @@ MODES = {
     "grid-wrap": 3,
     "wrap": 3,
 }
-_LEAST_SEPARABLE = 12  # taps; below, two passes take longer than the whole kernel at once
+_LEAST_SEPARABLE = 25  # taps; below, two passes take longer than the whole kernel at once
 
 
 class Picture(NamedTuple):
@@ -171,6 +173,26 @@ def _pass(
     recipe.run(source, weights, pic.cval, pic.target, current())
 
 
+def _fourier_cycles(high: int, kernel: tuple[int, int]) -> float:
+    """Products for a column of an image by transforms of the best length, as filter_fourier.c counts them."""
+    lengths = [n for n in (64, 128, 256) if n > kernel[0]]
+    return min(-(-high // (2 * (n - kernel[0] + 1))) * n * (4 * kernel[1] + (24 if n == 64 else 32)) for n in lengths)
+
+
+def _how(pic: Picture, kernel: tuple[int, int]) -> str:
+    """Return the algorithm for a kernel that does not come apart.
+
+    Fourier transforms round like Winograd's: their error is one of the largest pixel, not of those that are added. So
+    they are for float32 under the precision "high", and where they save much.
+    """
+    if pic.target.dtype != np.float32 or current_precision() != "high":
+        return "direct"
+    if kernel[0] > 128 or (kernel[1] - 1) * pic.step > 512:
+        return "direct"
+    high = pic.target.shape[1]
+    return "fourier" if 2 * _fourier_cycles(high, kernel) < high * math.prod(kernel) else "direct"
+
+
 def _separable(pic: Picture, column: Array, row: Array, before: tuple[int, int]) -> None:
     weights = np.concatenate([column, row])
     try:
@@ -189,11 +211,11 @@ def weigh(pic: Picture, weights: Array | tuple[Array, Array], before: tuple[int,
         high, wide = weights.shape
         factors = apart(weights) if min(high, wide) > 1 and high * wide >= _LEAST_SEPARABLE else None
         if factors is None:
-            _pass(pic, pic.source, weights, (high, wide), before, "direct")
+            _pass(pic, pic.source, weights, (high, wide), before, _how(pic, (high, wide)))
             return
         weights = factors
     column, row = weights
-    if column.size == 1 or row.size == 1:
+    if min(column.size, row.size) == 1 or column.size * row.size < _LEAST_SEPARABLE:
         _pass(pic, pic.source, np.outer(column, row), (column.size, row.size), before, "direct")
     else:
         _separable(pic, column, row, before)

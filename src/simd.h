@@ -51,6 +51,43 @@ static inline void FN(streamed)(void)
 }
 static inline ivec FN(iload)(const lane *p) { return *(const FN(ivec_unaligned) *)p; }
 static inline void FN(istore)(lane *p, ivec v) { *(FN(ivec_unaligned) *)p = v; }
+/* The same vector, of which the compiler must not know that it came from memory: GCC loads what several products share again for each
+ * of them, and unaligned loads take as long as products. */
+static inline vec FN(loaded)(vec v)
+{
+#if defined(__AVX512F__)
+    __asm__("" : "+v"(v));
+#elif defined(__x86_64__) || defined(__i386__)
+    __asm__("" : "+x"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#endif
+    return v;
+}
+
+/* Past the caches, to an aligned place, where the instruction set can; store_fence makes it visible to other threads. */
+static inline void FN(store_past)(real *p, vec v)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX512F__)
+    _mm512_stream_pd(p, (__m512d)v);
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    _mm256_stream_ps(p, (__m256)v);
+#elif defined(__AVX2__)
+    _mm256_stream_pd(p, (__m256d)v);
+#else
+    FN(store)(p, v);
+#endif
+}
+
+static inline void FN(store_fence)(void)
+{
+#if defined(__AVX2__) || defined(__AVX512F__)
+    _mm_sfence();
+#endif
+}
+
 static inline vec FN(zero)(void) { return (vec){0}; }
 
 static inline vec FN(splat)(real x)

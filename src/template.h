@@ -14,6 +14,7 @@
 #include "kernels/pool.h"
 #include "kernels/winograd.h"
 #include "kernels/filter.h"
+#include "kernels/fourier.h"
 #include "kernels/functions.h"
 
 #include "algorithms/conv_common.h"
@@ -37,6 +38,7 @@
 #include "algorithms/filter_common.h"
 #include "algorithms/filter_direct.c"
 #include "algorithms/filter_separable.c"
+#include "algorithms/filter_fourier.c"
 #include "algorithms/norm.c"
 #include "algorithms/norm_rows.c"
 #include "algorithms/norm_response.c"

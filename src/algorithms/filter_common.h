@@ -10,6 +10,7 @@
 #define FC_FILTER_KERNEL_ROWS 128 /* of a kernel in one stage: bounds the panel, and with the columns a task's time */
 #define FC_FILTER_KERNEL_COLS 32
 #define FC_FILTER_SEPARABLE 1024
+#define FC_FILTER_PAST (1 << 23) /* elements of a plane that are stored past the caches: more than third-level caches hold */
 /* The place in 0 .. n that stands at i outside; -1: a constant stands there. All modes but the constant repeat for ever. */
 static inline int64_t fc_outside(int64_t i, int64_t n, int mode)
 {
@@ -36,7 +37,7 @@ typedef struct {
 static FN(filter_blocks) FN(filter_blocks_of)(const fc_problem *p, int64_t reach, int64_t least)
 {
     FN(filter_blocks) b = {.step = p->in_channels, .elements = p->axis[2].in * p->in_channels};
-    const int64_t most = FC_FILTER_PITCH - reach - 2 * FN(aligned)(1), high = p->axis[1].in;
+    const int64_t most = FC_FILTER_PITCH - reach - 3 * FN(aligned)(1), high = p->axis[1].in;
     b.wide = fc_min(b.elements, FN(aligned)(fc_ceil_div(b.elements, fc_ceil_div(b.elements, most))));
     b.acrosses = fc_ceil_div(b.elements, b.wide);
     int64_t wanted = fc_ceil_div(high, fc_max(1, FC_TASKS_WANTED / (p->batch * b.acrosses)));
@@ -102,10 +103,19 @@ static void FN(filter_copy)(const FN(filter_task) *t, int64_t row, int64_t from,
     int64_t lo = fc_max(0, fc_min(n, -from)), hi = fc_max(lo, fc_min(n, t->b->elements - from));
     for (int64_t i = 0; i < lo; i++)
         dst[i] = t->at[i] < 0 ? t->outside : x[t->at[i] * t->stride];
-    FN(copy_run)(dst + lo, x + (from + lo) * t->stride, t->stride, hi - lo);
+    if (t->stride == 1) {
+        int64_t head = fc_min(hi - lo, ((int64_t)(-(intptr_t)(dst + lo) & (FC_ALIGN - 1))) / (int64_t)sizeof(real));
+        FN(copy_run)(dst + lo, x + from + lo, 1, head);
+        FN(copy_run)(dst + lo + head, x + from + lo + head, 1, hi - lo - head);
+    } else {
+        FN(copy_run)(dst + lo, x + (from + lo) * t->stride, t->stride, hi - lo);
+    }
     for (int64_t i = hi; i < n; i++)
         dst[i] = t->at[i] < 0 ? t->outside : x[t->at[i] * t->stride];
 }
+
+/* How far a panel is shifted so that its rows are aligned where those of the results are. */
+static inline int64_t FN(filter_shift)(int64_t before) { return -before & (FN(aligned)(1) - 1); }
 
 /* Where a band's results go; rows beyond the block's last go to a row that nobody reads. */
 static inline void FN(filter_targets)(const FN(filter_task) *t, int64_t row, real *nowhere, real **y)

@@ -51,15 +51,16 @@ static void FN(filter_separable_run)(const fc_plan *plan, fc_call *call, ptrdiff
     int64_t from = t.col - p->axis[2].pad * p->in_channels, n = t.cols + (wide - 1) * p->in_channels;
     int64_t first = t.row - p->axis[1].pad, filled = 0;
     FN(filter_places)(&t, from, n);
+    int64_t shift = FN(filter_shift)(t.col - from);
     real *y[FC_FILTER_ROWS], *sum[FC_FILTER_ROWS];
     for (int64_t h = 0; h < FC_FILTER_ROWS; h++)
         sum[h] = sums + h * FC_FILTER_PITCH;
     for (int64_t row = 0; row < t.rows; row += FC_FILTER_ROWS) {
         for (; filled < fc_min(row + FC_FILTER_ROWS, t.rows) + high - 1; filled++)
-            FN(filter_copy)(&t, first + filled, from, n, panel + filled * FC_FILTER_PITCH);
+            FN(filter_copy)(&t, first + filled, from, n, panel + filled * FC_FILTER_PITCH + shift);
         FN(filter_targets)(&t, row, nowhere, y);
-        FN(filter_apply)(panel + row * FC_FILTER_PITCH, 1, weights, high, 1, sum, n, 0);
-        FN(filter_apply)(sums, p->in_channels, weights + high, 1, wide, y, t.cols, 0);
+        FN(filter_apply)(panel + row * FC_FILTER_PITCH, 1, weights, high, 1, sum, n + shift, 0);
+        FN(filter_apply)(sums + shift, p->in_channels, weights + high, 1, wide, y, t.cols, 0);
     }
 }
 

@@ -64,7 +64,7 @@ FC_INLINE void FN(filter_tile)(const int nr, const FN(filter_band) *b)
                 {
                     FC_UNROLL for (int v = 0; v < FC_FILTER_NV; v++)
                     {
-                        vec x = FN(load)(p + i * FC_FILTER_PITCH + v * VL);
+                        vec x = FN(loaded)(FN(load)(p + i * FC_FILTER_PITCH + v * VL));
                         FC_UNROLL for (int r = 0; r < nr; r++) if (i >= r && i - r < FC_FILTER_ROWS) acc[i - r][v] += k[r] * x;
                     }
                 }
@@ -101,5 +101,69 @@ static __attribute__((noinline)) void FN(filter_rows)(int64_t nr, const FN(filte
     switch (nr) {
         FC_FILTER_CASE(1) FC_FILTER_CASE(2) FC_FILTER_CASE(3) FC_FILTER_CASE(4)
         FC_FILTER_CASE(5) FC_FILTER_CASE(6) FC_FILTER_CASE(7) FC_FILTER_CASE(8)
+    }
+}
+
+/* The same for kernels of up to FC_NEAR_TAPS rows and columns, from rows of the image where they lie (row i of the band at p[i]): for
+ * them copying would take as long as the products. y: results from..to of FC_FILTER_ROWS rows; the last vector may be
+ * computed twice, for nothing beyond a row is read. */
+#define FC_NEAR_TAPS 5
+
+FC_INLINE void FN(near_vectors)(const int nr, const int stream, const real *const *p, ptrdiff_t step, const real *w, int64_t cols, real *y,
+                                ptrdiff_t ldy, int64_t j)
+{
+    vec acc[FC_FILTER_ROWS][FC_FILTER_NV];
+    FC_UNROLL for (int h = 0; h < FC_FILTER_ROWS; h++)
+    {
+        FC_UNROLL for (int v = 0; v < FC_FILTER_NV; v++) acc[h][v] = FN(zero)();
+    }
+    for (int64_t s = 0, at = j; s < cols; s++, at += step, w += nr) {
+        vec k[FC_NEAR_TAPS];
+        FC_UNROLL for (int r = 0; r < nr; r++) k[r] = FN(splat)(w[r]);
+        FC_UNROLL for (int i = 0; i < FC_FILTER_ROWS - 1 + nr; i++)
+        {
+            FC_UNROLL for (int v = 0; v < FC_FILTER_NV; v++)
+            {
+                vec x = FN(loaded)(FN(load)(p[i] + at + v * VL));
+                FC_UNROLL for (int r = 0; r < nr; r++) if (i >= r && i - r < FC_FILTER_ROWS) acc[i - r][v] += k[r] * x;
+            }
+        }
+    }
+    FC_UNROLL for (int h = 0; h < FC_FILTER_ROWS; h++)
+    {
+        FC_UNROLL for (int v = 0; v < FC_FILTER_NV; v++)
+        {
+            if (stream)
+                FN(store_past)(y + h * ldy + j + v * VL, acc[h][v]);
+            else
+                FN(store)(y + h * ldy + j + v * VL, acc[h][v]);
+        }
+    }
+}
+
+FC_INLINE void FN(near_tile)(const int nr, const real *const *p, ptrdiff_t step, const real *w, int64_t cols, real *y, ptrdiff_t ldy,
+                             int64_t from, int64_t to, int stream)
+{
+    const int64_t n = FC_FILTER_NV * VL;
+    int64_t j = from;
+    if (stream)
+        for (; j + n <= to; j += n)
+            FN(near_vectors)(nr, 1, p, step, w, cols, y, ldy, j);
+    else
+        for (; j + n <= to; j += n)
+            FN(near_vectors)(nr, 0, p, step, w, cols, y, ldy, j);
+    if (j < to)
+        FN(near_vectors)(nr, 0, p, step, w, cols, y, ldy, to - n);
+}
+
+static __attribute__((noinline)) void FN(near_rows)(int64_t nr, const real *const *p, ptrdiff_t step, const real *w, int64_t cols,
+                                                    real *y, ptrdiff_t ldy, int64_t from, int64_t to, int stream)
+{
+    switch (nr) {
+    case 1: FN(near_tile)(1, p, step, w, cols, y, ldy, from, to, stream); break;
+    case 2: FN(near_tile)(2, p, step, w, cols, y, ldy, from, to, stream); break;
+    case 3: FN(near_tile)(3, p, step, w, cols, y, ldy, from, to, stream); break;
+    case 4: FN(near_tile)(4, p, step, w, cols, y, ldy, from, to, stream); break;
+    case 5: FN(near_tile)(5, p, step, w, cols, y, ldy, from, to, stream); break;
     }
 }
