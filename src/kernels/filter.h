@@ -25,7 +25,7 @@
 #else
 #define FC_FILTER_ROWS 4
 #define FC_FILTER_NV 2
-#define FC_FILTER_TAPS 4
+#define FC_FILTER_TAPS 5
 #endif
 #endif
 
