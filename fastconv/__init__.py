@@ -38,6 +38,7 @@ from fastconv.functional.conv import *  # noqa: F403
 from fastconv.functional.dropout import *  # noqa: F403
 from fastconv.functional.group_norms import *  # noqa: F403
 from fastconv.functional.linear import *  # noqa: F403
+from fastconv.functional.local import *  # noqa: F403
 from fastconv.functional.local_response import *  # noqa: F403
 from fastconv.functional.loss import *  # noqa: F403
 from fastconv.functional.lp_pooling import *  # noqa: F403
@@ -47,6 +48,7 @@ from fastconv.functional.padding import *  # noqa: F403
 from fastconv.functional.regression_loss import *  # noqa: F403
 from fastconv.functional.resizing import *  # noqa: F403
 from fastconv.functional.softmax import *  # noqa: F403
+from fastconv.functional.tiled import *  # noqa: F403
 from fastconv.functional.unfold import *  # noqa: F403
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ __all__ = [
     "Array",
     "Axis",
     "ConvProblem",
+    "LocalProblem",
     "WindowProblem",
     "axis",
     "bias_shape",
@@ -34,6 +35,7 @@ __all__ = [
     "grad",
     "integer",
     "layout",
+    "local_problem",
     "needs",
     "normalized",
     "output",
@@ -553,6 +555,55 @@ def conv_transpose_problem(
         _reach_is_sane(op, result_size + lo + hi, d * (k - 1) + 1, padding, dilation)
         axes.append(Axis(result_size, size, k, s, d, lo, hi))
     return ConvProblem(batched, x_shape[0], g, w_shape[1], w_shape[0] // g, tuple(axes))
+
+
+# ---------------------------------------------------------------------------------------------------- local connection
+
+
+class LocalProblem(NamedTuple):
+    """A convolution whose outputs do not all share one kernel."""
+
+    conv: ConvProblem
+    tile: tuple[int, ...]  # kernels that outputs use in turn along each axis: as many as outputs where none share
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight: OIHW for each kernel."""
+        return self.tile + self.conv.weight_shape
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias: one entry per output channel and kernel."""
+        return (self.conv.groups * self.conv.out_channels, *self.tile)
+
+
+def local_problem(
+    op: str,
+    n: int,
+    x_shape: tuple[int, ...],
+    batched: bool,
+    w_shape: tuple[int, ...],
+    options: tuple[Any, ...],
+    *,
+    tiled: bool,
+) -> LocalProblem:
+    """Check shapes and options (stride, padding, dilation, groups) of a local or, with `tiled`, a tiled connection."""
+    if len(w_shape) != 2 * n + 2:
+        each = ("tL", "tH, tW")[n - 1] if tiled else ("Lo", "Ho, Wo")[n - 1]
+        letters = ("kL", "kH, kW")[n - 1]
+        raise ValueError(
+            f"{op}: weight must have the axes ({each}, O, I / groups, {letters}), received weight of shape {w_shape}"
+        )
+    if 0 in w_shape:
+        raise ValueError(f"{op}: weight must not be empty, received weight of shape {w_shape}")
+    conv = conv_problem(op, n, x_shape, batched, w_shape[n:], *options)
+    out = tuple(a.out for a in conv.axes)
+    if not tiled and w_shape[:n] != out:
+        raise ValueError(
+            f"{op}: weight must begin with the shape {out} of the outputs, a kernel for each, received weight of shape "
+            f"{w_shape}"
+        )
+    return LocalProblem(conv, w_shape[:n])
 
 
 # ---------------------------------------------------------------------------------------------------- windows

@@ -26,6 +26,7 @@ class Plan:
         shape: tuple[int, ...] = (),
         inner: tuple[int, int, int, int] = (0, 0, 0, 0),
         slope: float = 0.0,
+        tile: tuple[int, ...] = (0, 0, 0),
     ) -> None: ...
     @property
     def algorithm(self) -> str: ...

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from fastconv import _engine
-from fastconv._check import Array, Axis, ConvProblem, WindowProblem
+from fastconv._check import Array, Axis, ConvProblem, LocalProblem, WindowProblem
 from fastconv._config import current_isa, current_precision
 from fastconv._costs import (
     allows_winograd,
@@ -39,6 +39,9 @@ from fastconv._ops import (
     CONV_WEIGHT_GRAD,
     ELEMENTWISE,
     FILTER,
+    LOCAL,
+    LOCAL_INPUT_GRAD,
+    LOCAL_WEIGHT_GRAD,
     MATMUL,
     OPTIMIZE,
     RECTIFY,
@@ -58,6 +61,7 @@ __all__ = [
     "elementwise_plan",
     "exact",
     "filter_plan",
+    "local_plan",
     "matmul_plan",
     "optimize_plan",
     "plans",
@@ -370,6 +374,35 @@ def optimize_plan(rule: str, size: int, dtype: np.dtype[Any]) -> _engine.Plan:
         current_isa(),
         float(size) * 16,
         inner=(size, size, 0, size),
+    )
+
+
+def local_plan(problem: LocalProblem, op: int, dtype: np.dtype[Any]) -> _engine.Plan:
+    """Plan a local or tiled connection or a gradient of it; the weight has to lie without gaps."""
+    conv, idle = problem.conv, 3 - len(problem.tile)
+    spatial = tuple(range(2 + idle, 5))
+    data = (*((0,) if conv.batched else ()), 1, *spatial)
+    weight, terms = (0, 1), math.prod(conv.weight_shape[1:])
+    slots, inner, shape = {
+        LOCAL: ((data, weight, (1, *spatial), data), (0, terms, 0, 0), conv.output_shape),
+        LOCAL_INPUT_GRAD: ((data, weight, (), data), (0, terms, 0, 0), conv.input_shape),
+        LOCAL_WEIGHT_GRAD: ((data, data, (), weight), (0, 0, 0, terms), problem.weight_shape),
+    }[op]
+    return _engine.Plan(
+        op,
+        0 if dtype == np.float32 else 1,
+        conv.batch,
+        conv.groups,
+        conv.in_channels,
+        conv.out_channels,
+        [_IDLE] * idle + [(a.size, a.out, a.kernel, a.stride, a.dilation, a.lo, a.hi) for a in conv.axes],
+        slots,
+        "local",
+        current_isa(),
+        float(conv.macs),
+        shape=shape,
+        inner=inner,
+        tile=(1,) * idle + problem.tile,
     )
 
 

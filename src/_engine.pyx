@@ -25,7 +25,7 @@ cdef extern from "fastconv.h":
     ctypedef enum fc_op:
         FC_CONV, FC_CONV_INPUT_GRAD, FC_CONV_WEIGHT_GRAD, FC_MATMUL, FC_MAX_POOL, FC_MAX_POOL_GRAD, FC_MAX_UNPOOL
         FC_AVG_POOL, FC_AVG_POOL_GRAD, FC_UNFOLD, FC_FOLD, FC_CHANNEL_SUM, FC_FILTER, FC_ELEMENTWISE, FC_OPTIMIZE
-        FC_OPS
+        FC_LOCAL, FC_LOCAL_INPUT_GRAD, FC_LOCAL_WEIGHT_GRAD, FC_OPS
     ctypedef enum fc_isa:
         FC_ISAS
     ctypedef enum fc_mode:
@@ -41,6 +41,7 @@ cdef extern from "fastconv.h":
         fc_dtype dtype
         int64_t batch, groups, in_channels, out_channels
         fc_axis axis[3]
+        int64_t tile[3]
         int flags
         double divisor, slope
     ctypedef struct fc_array:
@@ -215,7 +216,8 @@ cdef class Plan:
 
     ``axes`` are (in, out, kernel, stride, dilation, pad_lo, pad_hi) for D, H, W; ``slots`` gives for each operand the place
     in N C D H W of each of its array's axes, or -1 for an axis of length 1 that has none. Operands of a matrix product have
-    ``inner`` elements a row: a C-contiguous array of any shape is then cut into such rows. ``shape`` is the result's.
+    ``inner`` elements a row: a C-contiguous array of any shape is then cut into such rows. ``shape`` is the result's,
+    ``tile`` the numbers of kernels that local connection uses in turn along D, H, W.
     """
     cdef fc_plan plan
     cdef int ndim[FC_MAX_ARRAYS]
@@ -225,7 +227,8 @@ cdef class Plan:
     cdef cnp.npy_intp shape[8]
 
     def __init__(self, int op, int dtype, batch, groups, in_channels, out_channels, axes, slots, str algorithm, int isa,
-                 double cost, int flags=0, double divisor=0.0, tuple shape=(), tuple inner=(0, 0, 0, 0), double slope=0.0):
+                 double cost, int flags=0, double divisor=0.0, tuple shape=(), tuple inner=(0, 0, 0, 0), double slope=0.0,
+                 tuple tile=(0, 0, 0)):
         cdef fc_problem *p = &self.plan.problem
         cdef int i, j
         cdef const fc_algorithm *a
@@ -236,6 +239,7 @@ cdef class Plan:
         p.flags, p.divisor, p.slope = flags, divisor, slope
         for i in range(FC_DIMS):
             set_axis(&p.axis[i], axes[i])
+            p.tile[i] = tile[i]
         for i in range(FC_MAX_ARRAYS):
             self.ndim[i] = len(slots[i])
             if self.ndim[i] > 8:

@@ -40,6 +40,9 @@ typedef enum {
     FC_ROW_NORM_GRAD,    /* gy, x, weight and its gradient and that of the bias (3, G*features), gx or none */
     FC_RESPONSE_NORM,    /* x (N, C, pixels), none, alpha / size and beta and k (doubles), y */
     FC_RESPONSE_NORM_GRAD, /* gy, x, the same, gx */
+    FC_LOCAL,            /* x (N,G*I,..), w (kernels, G*O, I*taps) without gaps, bias (1,G*O,tile) or none, y (N,G*O,..) */
+    FC_LOCAL_INPUT_GRAD, /* gy, w, none, gx */
+    FC_LOCAL_WEIGHT_GRAD, /* x, gy, none, gw */
     FC_OPS
 } fc_op;
 
@@ -67,6 +70,7 @@ typedef struct {
     int64_t batch, groups;
     int64_t in_channels, out_channels; /* of one group; M and N of a matmul have batch and out_channels, K in_channels */
     fc_axis axis[FC_DIMS];
+    int64_t tile[FC_DIMS]; /* local connection: kernels that outputs use in turn along each axis; else 0 */
     int flags;
     double divisor;  /* mean pooling: 0, or the divisor that overrides the window's size; norms: eps */
     double slope;    /* with FC_RECTIFY */

@@ -10,6 +10,8 @@
 #include "kernels/rows.h"
 #endif
 #include "kernels/norm.h"
+#include "kernels/mix.h"
+#include "kernels/dots.h"
 #include "kernels/patches.h"
 #include "kernels/pool.h"
 #include "kernels/winograd.h"
@@ -42,6 +44,7 @@
 #include "algorithms/norm.c"
 #include "algorithms/norm_rows.c"
 #include "algorithms/norm_response.c"
+#include "algorithms/local.c"
 #include "algorithms/unfold.c"
 #include "algorithms/pool_taps.c"
 #include "algorithms/pool_windows.c"

@@ -11,7 +11,7 @@ load by name. Calling differs, for nothing is recorded behind the scenes::
 Two switches fix weights. ``parameter.requires_grad = False`` leaves one parameter out of the backward pass;
 ``layer.freeze()`` leaves out all of a layer's, and lets it compute with private copies that are packed once.
 
-One family per file: module (Parameter and Module), containers, conv, pooling, padding, norm, linear, activation,
+One family per file: module (Parameter and Module), containers, conv, local, pooling, padding, norm, linear, activation,
 dropout, shape, loss; init has the distributions of first weights.
 """
 
@@ -36,6 +36,7 @@ from fastconv.nn.containers import Concat, Parallel, Residual, Sequential
 from fastconv.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from fastconv.nn.dropout import Dropout, Dropout2d
 from fastconv.nn.linear import Linear
+from fastconv.nn.local import LocallyConnected1d, LocallyConnected2d, TiledConv2d
 from fastconv.nn.loss import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
@@ -137,6 +138,8 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
+    "LocallyConnected1d",
+    "LocallyConnected2d",
     "LogSoftmax",
     "MSELoss",
     "MaxPool1d",
@@ -163,6 +166,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TiledConv2d",
     "Unflatten",
     "Upsample",
     "ZeroPad1d",

@@ -19,8 +19,8 @@ input, so no Python loop ever runs over pixels::
         |  arguments.py   dtypes, one value per axis, padding forms, batch axis
         |  sliding.py     the sizes; the taps and the slice that each one reads
         v
-    conv.py  max_pooling.py  mean_pooling.py  unfold.py        padding.py  linear.py  activation.py  norm.py  dropout.py
-    loss.py  resizing.py
+    conv.py  local.py  max_pooling.py  mean_pooling.py  unfold.py        padding.py  linear.py  activation.py  norm.py
+    dropout.py  loss.py  resizing.py
 """
 
 from __future__ import annotations
@@ -67,6 +67,14 @@ from fastconv.reference.conv import (
 )
 from fastconv.reference.dropout import dropout, dropout2d, dropout2d_backward, dropout_backward
 from fastconv.reference.linear import linear, linear_backward
+from fastconv.reference.local import (
+    locally_connected1d,
+    locally_connected1d_backward,
+    locally_connected2d,
+    locally_connected2d_backward,
+    tiled_conv2d,
+    tiled_conv2d_backward,
+)
 from fastconv.reference.loss import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_backward,
@@ -204,6 +212,10 @@ __all__ = [
     "linear_backward",
     "local_response_norm",
     "local_response_norm_backward",
+    "locally_connected1d",
+    "locally_connected1d_backward",
+    "locally_connected2d",
+    "locally_connected2d_backward",
     "log_softmax",
     "log_softmax_backward",
     "lp_pool1d",
@@ -248,6 +260,8 @@ __all__ = [
     "softplus_backward",
     "tanh",
     "tanh_backward",
+    "tiled_conv2d",
+    "tiled_conv2d_backward",
     "unfold",
     "unfold_backward",
 ]

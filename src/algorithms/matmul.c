@@ -13,7 +13,7 @@
 #define FC_MATMUL_CHUNK_IN_PLACE 8 /* rows of b read side by side: few, since rows of 4 KB meet in the same cache sets */
 #define FC_MATMUL_WIDE 64         /* blocks of a task's columns, at most */
 #define FC_MATMUL_PANEL ((int64_t)(128 << 10) / (int64_t)sizeof(real)) /* packed part of b, elements */
-#define FC_MATMUL_FEW_ROWS 3
+#define FC_MATMUL_FEW_ROWS FC_MIX_ROWS
 #define FC_MATMUL_PART (1 << 16)   /* elements of b worth a part of their own */
 #define FC_MATMUL_PART_ROWS 64     /* rows of b, beside which adding up a part of c is nothing */
 
@@ -105,51 +105,6 @@ typedef struct {
     ptrdiff_t *row_at, *red_at;
 } FN(matmul_task);
 
-/* c[i][n] += sum_q a[i][q] * b[q][n] for a few rows of each: b is read once, in long runs. */
-FC_INLINE void FN(add_rows_tile)(const int m, const int depth, const real *a, ptrdiff_t row, ptrdiff_t term, const real *b,
-                                 ptrdiff_t ldb, int64_t width, real *c, ptrdiff_t ldc)
-{
-    vec s[FC_MATMUL_FEW_ROWS][FC_MATMUL_CHUNK_IN_PLACE];
-    FC_UNROLL for (int i = 0; i < m; i++)
-    {
-        FC_UNROLL for (int q = 0; q < depth; q++) s[i][q] = FN(splat)(a[i * row + q * term]);
-    }
-    for (int64_t n = 0; n < width; n += VL) {
-        int64_t lanes = fc_min(VL, width - n);
-        vec v[FC_MATMUL_FEW_ROWS];
-        FC_UNROLL for (int i = 0; i < m; i++) v[i] = lanes == VL ? FN(load)(c + i * ldc + n) : FN(load_n)(c + i * ldc + n, lanes);
-        FC_UNROLL for (int q = 0; q < depth; q++)
-        {
-            vec u = lanes == VL ? FN(load)(b + q * ldb + n) : FN(load_n)(b + q * ldb + n, lanes);
-            FC_UNROLL for (int i = 0; i < m; i++) v[i] += s[i][q] * u;
-        }
-        FC_UNROLL for (int i = 0; i < m; i++)
-        {
-            if (lanes == VL)
-                FN(store)(c + i * ldc + n, v[i]);
-            else
-                FN(store_n)(c + i * ldc + n, v[i], lanes);
-        }
-    }
-}
-
-#define FC_ADD_ROWS(M)                                                                                                     \
-    case M:                                                                                                                \
-        for (; q + FC_MATMUL_CHUNK_IN_PLACE <= depth; q += FC_MATMUL_CHUNK_IN_PLACE)                                       \
-            FN(add_rows_tile)(M, FC_MATMUL_CHUNK_IN_PLACE, a + q * term, row, term, b + q * ldb, ldb, width, c, ldc);      \
-        for (; q < depth; q++)                                                                                             \
-            FN(add_rows_tile)(M, 1, a + q * term, row, term, b + q * ldb, ldb, width, c, ldc);                             \
-        break;
-
-static __attribute__((noinline)) void FN(add_rows)(int64_t m, int64_t depth, const real *a, ptrdiff_t row, ptrdiff_t term,
-                                                   const real *b, ptrdiff_t ldb, int64_t width, real *c, ptrdiff_t ldc)
-{
-    int64_t q = 0;
-    switch (m) {
-        FC_ADD_ROWS(1) FC_ADD_ROWS(2) FC_ADD_ROWS(3)
-    }
-}
-
 /* One chunk of the sum for `width` columns from `first`: c += a b. b is packed before, or read where it is. */
 static void FN(matmul_chunk)(const FN(matmul_task) *t, const fc_array *a, const fc_array *b, const fc_array *c, int64_t q,
                              int64_t depth, int64_t first, int64_t width, int in_place)
@@ -190,9 +145,9 @@ static void FN(matmul_tiles)(const FN(matmul_state) *s, const FN(matmul_task) *t
 {
     int in_place = b->stride[1] == 1 && t->rows <= FC_ROWS_MAX;
     if (in_place && t->rows <= FC_MATMUL_FEW_ROWS) {
-        FN(add_rows)(t->rows, t->q1 - t->q0, (const real *)a->data + t->m0 * a->stride[0] + t->q0 * a->stride[1], a->stride[0],
+        FN(mix_rows)(t->rows, t->q1 - t->q0, (const real *)a->data + t->m0 * a->stride[0] + t->q0 * a->stride[1], a->stride[0],
                      a->stride[1], (const real *)b->data + t->q0 * b->stride[0] + t->n0, b->stride[0], t->columns,
-                     (real *)c->data + t->m0 * c->stride[0] + t->n0, c->stride[0]);
+                     (FN(dest)){(real *)c->data + t->m0 * c->stride[0] + t->n0, c->stride[0], 1});
         return;
     }
     int64_t chunk = in_place ? fc_min(s->chunk, FC_MATMUL_CHUNK_IN_PLACE) : s->chunk;

@@ -200,6 +200,41 @@ def convolution(call: Call) -> Iterator[tuple[str, Wrong]]:
         yield "algorithm", Wrong("depthwise", ValueError, "takes only|at most", others={**wide, "weight": weight})
 
 
+def kernels_apart(call: Call) -> Iterator[tuple[str, Wrong]]:
+    """What is wrong with weights, biases and channels where outputs have kernels of their own."""
+    n = call.axes
+    x, w = call.arguments["input"].shape, call.arguments["weight"].shape
+    for groups in (3, 4, 5, 7, 2**31, 2**61):
+        yield "groups", Wrong(groups, ValueError, "divisible by groups|takes input of", f"groups={groups}")
+    empty = [(*w[:i], 0, *w[i + 1 :]) for i in range(len(w))]
+    yield from (("weight", wrong) for wrong in shapes(empty, "must not be empty"))
+    ranks = [(4,) * rank for rank in range(8) if rank != 2 * n + 2]
+    yield from (("weight", wrong) for wrong in shapes(ranks, "must have the axes"))
+    for channels in (1, 3, 5, 2**31):
+        shape = (*w[: n + 1], channels, *w[n + 2 :])
+        yield "weight", Wrong(zeros(*shape), ValueError, "takes input of", str(shape[n:]))
+        yield "input", Wrong(zeros(x[0], channels, *x[2:]), ValueError, "takes input of", f"{channels}")
+    yield "input", Wrong(zeros(x[0], 0, *x[2:]), ValueError, "at least one channel", "0")
+    if call.name.startswith("locally"):
+        for count in (1, w[0] + 1, 2**31):
+            shape = (count, *w[1:])
+            yield "weight", Wrong(zeros(*shape), ValueError, "a kernel for each", str(shape))
+    else:
+        for count in (2**40, 2**57):
+            shape = (count, *w[1:])
+            changes = {"bias": None} if "bias" in call.arguments else {}
+            yield "weight", Wrong(zeros(*shape), MemoryError, "cannot be held in memory", str(count), others=changes)
+    if "bias" in call.arguments:
+        right = call.arguments["bias"].shape
+        for shape in ((), right[:1], (*right, 1), (right[0] + 1, *right[1:]), (*right[:-1], 7), (0, *right[1:])):
+            yield "bias", Wrong(zeros(*shape), ValueError, "one per output channel and kernel", str(shape))
+        yield from _outputs(call)
+    for value in (9, 2**31, 2**61):
+        yield "dilation", Wrong(value, ValueError, "must fit the padded input|2\\*\\*", f"dilation={value}")
+    yield "weight", Wrong(zeros(*w[:-1], 2**40), ValueError, "must fit the padded input", "")
+    yield "input", Wrong(zeros(*x[:-1], 0), ValueError, "must fit the padded input", "0 + 1 + 1")
+
+
 def _outputs(call: Call) -> Iterator[tuple[str, Wrong]]:
     """Wrong ``out=``."""
     right = result_shape(call.name)
@@ -447,7 +482,7 @@ def kind_of(call: Call | Layer, name: str) -> Iterator[Wrong]:
     """The ways in which an argument of this name is wrong by its kind alone."""
     n = call.axes
     pool = "pool" in call.name.lower()
-    if name in ("stride", "kernel_size", "dilation"):
+    if name in ("stride", "kernel_size", "dilation", "input_size", "tiles"):
         return per_axis(n, 1, optional=name == "stride" and pool)
     if name == "output_size" and "adaptive" in call.name.lower():
         return (
@@ -462,7 +497,7 @@ def kind_of(call: Call | Layer, name: str) -> Iterator[Wrong]:
     if name == "padding":
         return padding(
             n,
-            names=("onv" in call.name and "ranspose" not in call.name) or "unfold" in call.name or "fold" in call.name,
+            names=(any(word in call.name for word in ("onv", "ocal", "fold")) and "ranspose" not in call.name),
         )
     if name in ("in_channels", "out_channels", "in_features", "out_features", "groups"):
         return number(1)
@@ -501,7 +536,7 @@ def kind_of(call: Call | Layer, name: str) -> Iterator[Wrong]:
 def of_operator(call: Call) -> Iterator[tuple[str, Wrong]]:
     """All wrong arguments of an operator."""
     names = [*call.arguments]
-    if "conv" in call.name:
+    if call.name.startswith("conv"):
         names.append("algorithm")
     for name in names:
         yield from ((name, wrong) for wrong in kind_of(call, name))
@@ -523,10 +558,12 @@ def of_operator(call: Call) -> Iterator[tuple[str, Wrong]]:
     if "_norm" in call.name:
         yield from norms(call)
     norm = "_norm" in call.name and "response" not in call.name
-    if backward and ("conv" in call.name or "linear" in call.name or norm):
+    if backward and (norm or any(word in call.name for word in ("conv", "linear", "locally"))):
         yield from (("needs", wrong) for wrong in needs())
-    if "conv" in call.name:
+    if call.name.startswith("conv"):
         yield from convolution(call)
+    if call.name.startswith(("locally", "tiled")):
+        yield from kernels_apart(call)
     if "kernel_size" in call.arguments and "unpool" not in call.name and call.name not in ("fold", "unfold_backward"):
         yield from windows(call)
     if "fold" in call.name:
@@ -550,7 +587,7 @@ def of_layer(layer: Layer) -> Iterator[Case]:
     if "groups" in layer.arguments:
         for groups in (3, 4, 2**31, 2**61):
             yield Case(layer, "groups", Wrong(groups, ValueError, "multiple of groups"), layer.name, "make")
-        for value in ("fast", None, 3):
+        for value in ("fast", None, 3) if "algorithm" in layer.arguments else ():
             wrong = Wrong(layer.input, ValueError, "one of", f"algorithm={value!r}", others={"algorithm": value})
             yield Case(layer, "algorithm", wrong, layer.operator, "call")
     if "generator" in layer.arguments:

@@ -62,6 +62,14 @@ def all_calls(
         gy = data(batch, outputs, *half)
         add(f"conv{n}d", n, input=x, weight=w, bias=data(outputs), **options)
         add(f"conv{n}d_backward", n, grad_output=gy, input=x, weight=w, **options)
+        if n < 3:
+            w, name = data(*half, outputs, channels // 2, *taps), f"locally_connected{n}d"
+            add(name, n, input=x, weight=w, bias=data(outputs, *half), **options)
+            add(f"{name}_backward", n, grad_output=gy, input=x, weight=w, **options)
+        if n == 2:
+            w = data(3, 2, outputs, channels // 2, *taps)
+            add("tiled_conv2d", n, input=x, weight=w, bias=data(outputs, 3, 2), **options)
+            add("tiled_conv2d_backward", n, grad_output=gy, input=x, weight=w, **options)
         w = data(channels, outputs // 2, *taps)
         options = {**options, "output_padding": 1}
         add(f"conv_transpose{n}d", n, input=x, weight=w, bias=data(outputs), **options)
@@ -216,6 +224,13 @@ def all_layers(
         tracked = {"num_features": channels, "eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
         for kind, operator in (("BatchNorm", "batch_norm"), ("InstanceNorm", "instance_norm")):
             found[f"{kind}{n}d"] = Layer(f"{kind}{n}d", n, operator, {**tracked, "bias": True}, x)
+        if n < 3:
+            name, arguments = f"LocallyConnected{n}d", {**weighted, "input_size": spatial[n], "generator": 0}
+            found[name] = Layer(name, n, f"locally_connected{n}d", arguments, x)
+        if n == 2:
+            found["TiledConv2d"] = Layer(
+                "TiledConv2d", n, "tiled_conv2d", {**weighted, "tiles": (3, 2), "generator": 0}, x
+            )
     x = rng.standard_normal((batch, channels, *spatial[2])).astype(np.float32)
     features = {"in_features": prod(spatial[2]), "out_features": outputs}
     rows = rng.standard_normal((batch, prod(spatial[2]))).astype(np.float32)
