@@ -383,6 +383,8 @@ def local_plan(problem: LocalProblem, op: int, dtype: np.dtype[Any]) -> _engine.
     spatial = tuple(range(2 + idle, 5))
     data = (*((0,) if conv.batched else ()), 1, *spatial)
     weight, terms = (0, 1), math.prod(conv.weight_shape[1:])
+    axes: list[tuple[int, ...]] = [_IDLE] * idle
+    axes += [(a.size, a.out, a.kernel, a.stride, a.dilation, a.lo, a.hi) for a in conv.axes]
     slots, inner, shape = {
         LOCAL: ((data, weight, (1, *spatial), data), (0, terms, 0, 0), conv.output_shape),
         LOCAL_INPUT_GRAD: ((data, weight, (), data), (0, terms, 0, 0), conv.input_shape),
@@ -395,7 +397,7 @@ def local_plan(problem: LocalProblem, op: int, dtype: np.dtype[Any]) -> _engine.
         conv.groups,
         conv.in_channels,
         conv.out_channels,
-        [_IDLE] * idle + [(a.size, a.out, a.kernel, a.stride, a.dilation, a.lo, a.hi) for a in conv.axes],
+        axes,
         slots,
         "local",
         current_isa(),

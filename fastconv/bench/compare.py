@@ -1,28 +1,34 @@
-"""What a convolution costs and saves against a fully connected layer.
+"""What a convolution costs and saves against layers that share no weights, or fewer.
 
 For each case the convolution is set beside two fully connected layers on the same image: the one with the same input
-and output sizes, and the one with the same number of multiply-adds. Each result is checked first, then all of them
-are timed in turn.
+and output sizes, and the one with the same number of multiply-adds; and beside those that look at the same windows with
+kernels of their own at each position (local connection), or with some in turn (tiled). Each result is checked first,
+then all of them are timed in turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 import fastconv as fc
 from fastconv.bench import check
+from fastconv.bench import unshared as kernels
 from fastconv.bench.cases import Case, Float32Array, make_input, make_parameters
-from fastconv.bench.layers import FLOAT32_BYTES, Conv, Dense, Work
+from fastconv.bench.layers import FLOAT32_BYTES, Conv, Dense, Unshared, Work
 from fastconv.bench.roofline import Machine
 from fastconv.bench.timing import Effort, Task, Timing, interleave
 
 CONVOLUTION = "convolution"
 SAME_SIZES = "dense, same sizes"
 SAME_MULTIPLY_ADDS = "dense, same multiply-adds"
+LOCAL = "local"
+TILED = "tiled 2x2"
+TILES = (2, 2)
 
 # Two libraries add in another order: their float32 results differ by about 1e-6 of the root mean square.
 AGREEMENT = 1e-3
@@ -81,10 +87,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Row:
-    """A case and its three lines: the convolution and the two fully connected layers."""
+    """A case and its lines: the convolution, the two fully connected layers, local connection, tiled convolution."""
 
     case: Case
-    lines: tuple[Line, Line, Line]
+    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
@@ -132,12 +138,13 @@ def compare_case(case: Case, settings: Settings, machine: Machine) -> Row:
             settings,
             rng,
         ),
+        unshared(LOCAL, Unshared.local(layer), x, settings, rng),
+        unshared(TILED, Unshared(layer, TILES), x, settings, rng),
     )
     # Sorted by library, so that a round changes it once.
     tasks = sorted((t for c in candidates for t in (*c.forward, *c.backward)), key=lambda task: task.library)
     timings = dict(zip(tasks, interleave(tasks, settings.effort), strict=True))
-    first, second, third = (_line(candidate, timings, machine) for candidate in candidates)
-    return Row(case, (first, second, third))
+    return Row(case, tuple(_line(candidate, timings, machine) for candidate in candidates))
 
 
 def convolution(layer: Conv, x: Float32Array, rng: np.random.Generator) -> _Candidate:
@@ -229,6 +236,38 @@ def dense(
         work,
         tuple(Task(f"{name} forward", library, forward) for library, (forward, _) in calls.items()),
         tuple(Task(f"{name} backward", library, backward) for library, (_, backward) in calls.items()),
+    )
+
+
+def unshared(kind: str, layer: Unshared, x: Float32Array, settings: Settings, rng: np.random.Generator) -> _Candidate:
+    """Check a layer of several kernels, forward and backward, and give its calls, if its weights fit the budget.
+
+    Parameters
+    ----------
+    kind : str
+    layer : Unshared
+    x : ndarray of shape (N, C, H, W)
+    settings : Settings
+    rng : numpy.random.Generator
+        Draws the parameters, the output's gradient and the samples to check.
+
+    Raises
+    ------
+    fastconv.bench.check.WrongResultError
+    """
+    inputs, outputs, work = x[0].size, prod(layer.conv.output_shape(1)), layer.work(len(x))
+    if layer.weights * FLOAT32_BYTES > settings.memory_budget:
+        return _Candidate(kind, inputs, outputs, work)
+    operands = kernels.draw_operands(layer, len(x), rng)
+    kernels.check_unshared(layer, x, operands, rng)
+    weight, bias, grad_output = operands
+    return _Candidate(
+        kind,
+        inputs,
+        outputs,
+        work,
+        (Task(f"{layer.name} forward", "fastconv", lambda: kernels.forward(layer, x, weight, bias)),),
+        (Task(f"{layer.name} backward", "fastconv", lambda: kernels.backward(layer, grad_output, x, weight)),),
     )
 
 

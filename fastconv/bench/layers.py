@@ -171,6 +171,59 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class Unshared:
+    """A convolution's layer with several kernels: one for each output position, or some that are used in turn.
+
+    Attributes
+    ----------
+    conv : Conv
+        Sizes and windows.
+    tiles : (int, int)
+        Kernels along each axis.
+
+    Examples
+    --------
+    >>> layer = Conv("LeNet-5 C1", c=1, h=32, w=32, k=6, kh=5, kw=5)
+    >>> Unshared.local(layer).parameters, Unshared(layer, (2, 2)).parameters, layer.parameters
+    (122304, 624, 156)
+    """
+
+    conv: Conv
+    tiles: tuple[int, int]
+
+    @classmethod
+    def local(cls, conv: Conv) -> Unshared:
+        """Give the layer with a kernel for each output position."""
+        return cls(conv, conv.output_size)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether no two positions share a kernel."""
+        return self.tiles == self.conv.output_size
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.conv.name}: {'local' if self.is_local else f'{self.tiles[0]}x{self.tiles[1]} tiled'}"
+
+    @property
+    def weights(self) -> int:
+        """Parameters without the biases."""
+        return prod(self.tiles) * self.conv.weights
+
+    @property
+    def parameters(self) -> int:
+        """Weights, and one bias a filter and kernel."""
+        return prod(self.tiles) * self.conv.parameters
+
+    def work(self, batch: int = 1) -> Work:
+        """Count one call on `batch` images."""
+        inputs, outputs = prod(self.conv.input_shape(batch)), prod(self.conv.output_shape(batch))
+        biases = prod(self.tiles) * self.conv.k
+        return _work(self.weights, biases, outputs * self.conv.taps, inputs, outputs)
+
+
+@dataclass(frozen=True)
 class Dense:
     """A fully connected layer with a bias: `inputs` numbers to `outputs` numbers.
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastconv._extras import require
 from fastconv.bench.compare import Line, Row
 
-COLOURS = ("tab:blue", "tab:red", "tab:orange")
+COLOURS = ("tab:blue", "tab:red", "tab:orange", "tab:purple", "tab:green")
 
 PANELS: tuple[tuple[str, Callable[[Line], float]], ...] = (
     ("parameters", lambda line: line.work.parameters),
@@ -44,7 +44,7 @@ def write_plot(path: str | Path, rows: Sequence[Row]) -> None:
     figure = figures.Figure(figsize=(11, 8), layout="constrained")
     layer = growing[0].case.layer
     figure.suptitle(
-        f"{layer.k} filters of {layer.kh}x{layer.kw} on a photograph, beside fully connected (dense) layers\n"
+        f"{layer.k} filters of {layer.kh}x{layer.kw} on a photograph, beside dense, local and tiled layers\n"
         "solid: measured; dashed: computed"
     )
     for axes, (title, value) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):

@@ -120,7 +120,7 @@ def header(machine: Machine, settings: Settings, quick: bool) -> str:
         "fastconv.reference before it is timed. Backward: the gradients of input, weight and bias.",
         "percentages: of the measured peak, and of the measured bandwidth when each array is moved once (what stays in "
         "the caches can pass 100). x conv: the forward time over the convolution's.",
-        "fully connected (dense) layers are run where their weights fit "
+        "fully connected (dense) and local layers are run where their weights fit "
         f"{settings.memory_budget / 1e6:.0f} MB (backward writes as much again); the others are marked computed: the "
         "least time that peak and bandwidth allow.",
     )
@@ -128,7 +128,7 @@ def header(machine: Machine, settings: Settings, quick: bool) -> str:
 
 
 def layer_table(rows: Sequence[Row]) -> Table:
-    """Tabulate convolutions beside their fully connected layers.
+    """Tabulate convolutions beside layers that share fewer weights.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def layer_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         lines.append((_describe(row),))
         lines += (_line_cells(line, row.lines[0]) for line in row.lines)
-    return Table("Convolution beside fully connected layers", heads, tuple(lines))
+    return Table("Convolution beside fully connected, local and tiled layers of the same input", heads, tuple(lines))
 
 
 def matmul_table(rows: Sequence[Row]) -> Table:
@@ -162,8 +162,8 @@ def matmul_table(rows: Sequence[Row]) -> Table:
     cells = tuple(
         (f"{row.case.layer.name}, {line.kind}", *_both(line.forward), *_both(line.backward))
         for row in rows
-        for line in row.lines[1:]
-        if line.measured
+        for line in row.lines
+        if "NumPy" in line.forward.timings
     )
     return Table("Fully connected: fastconv.linear and NumPy's matmul, the faster counts", heads, cells)
 

@@ -16,6 +16,7 @@ import numpy as np
 from fastconv import _check, plan
 from fastconv._check import Array, Axis, ConvProblem, LocalProblem
 from fastconv._engine import Plan, Unsupported
+from fastconv._ops import CONV, CONV_INPUT_GRAD, CONV_WEIGHT_GRAD, LOCAL, LOCAL_INPUT_GRAD, LOCAL_WEIGHT_GRAD
 from fastconv._threads import current
 from fastconv.functional._gradients import Three, cast
 
@@ -108,7 +109,7 @@ def _parts(problem: LocalProblem, op: int, dtype: np.dtype[Any]) -> tuple[_Part,
 
 def _conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> Plan:
     """Plan one kernel's convolution as a plain sum, so that one tile gives the bits of "direct" on whole numbers."""
-    weight = op == plan.CONV_WEIGHT_GRAD
+    weight = op == CONV_WEIGHT_GRAD
     name, _ = plan.choose_weight_grad(problem, dtype) if weight else plan.choose_conv(problem, op, dtype)
     try:
         return plan.conv_plan(problem, op, dtype, "direct" if name == "winograd" else name)
@@ -168,7 +169,7 @@ def forward(
                 f"{op}: bias must have shape {problem.bias_shape}, one per output channel and kernel, received shape "
                 f"{b.shape}"
             )
-        return _steps(problem, (plan.LOCAL, plan.CONV), x.dtype, tiled)
+        return _steps(problem, (LOCAL, CONV), x.dtype, tiled)
 
     steps = plan.recipe_of(op, (x, w, b), options, make)
     shape = steps.problem.conv.output_shape
@@ -221,7 +222,8 @@ def _grad_bias(op: str, problem: LocalProblem, gy: Array) -> Array:
         return each.copy() if conv.batch == 1 else each
     spread = [-(-a.out // tile) * tile for a, tile in zip(conv.axes, problem.tile, strict=True)]
     padded = _check.result(op, (len(each), *spread), gy.dtype, zero=True)
-    padded[(..., *(slice(a.out) for a in conv.axes))] = each
+    inside: Index = (..., *(slice(a.out) for a in conv.axes))
+    padded[inside] = each
     split = [size for whole, tile in zip(spread, problem.tile, strict=True) for size in (whole // tile, tile)]
     return np.asarray(padded.reshape(len(each), *split).sum(axis=tuple(range(1, 1 + len(split), 2))))
 
@@ -236,8 +238,8 @@ def backward(
         problem = _problem(op, n, x, w, options, tiled)
         _check.grad(op, gy, problem.conv.output_shape)
         return _Backward(
-            _steps(problem, (plan.LOCAL_INPUT_GRAD, plan.CONV_INPUT_GRAD), gy.dtype, tiled),
-            _steps(problem, (plan.LOCAL_WEIGHT_GRAD, plan.CONV_WEIGHT_GRAD), gy.dtype, tiled),
+            _steps(problem, (LOCAL_INPUT_GRAD, CONV_INPUT_GRAD), gy.dtype, tiled),
+            _steps(problem, (LOCAL_WEIGHT_GRAD, CONV_WEIGHT_GRAD), gy.dtype, tiled),
         )
 
     to_input, to_weight = plan.recipe_of(op, (gy, x, w), options, make)

@@ -26,7 +26,7 @@ typedef struct {
     int64_t kernels, ranges;          /* matrices, tasks along them */
     int64_t rows, row_blocks;         /* outputs of a task, tasks along them */
     int64_t uses, pitch;              /* patches held at a time, elements from one to the next */
-    int64_t strip;                    /* neighbouring outputs whose patches are held */
+    int64_t strip, block;             /* neighbouring outputs whose patches are held, elements from one's to the next's */
     int64_t chunk;                    /* rows of W that pass through L1 together */
     int axis;                         /* input gradient: where bands lie, */
     int64_t band, bands;              /* outputs of a band, bands, */
@@ -185,8 +185,9 @@ static const char *FN(local_prepare)(fc_plan *plan)
         FN(local_cut_kernels)(p, s);
     plan->stages = p->op == FC_LOCAL_INPUT_GRAD ? 3 : 1;
     s->chunk = fc_max(FC_DOTS / 2, fc_min(s->outputs, FC_LOCAL_CHUNK / s->terms) / (FC_DOTS / 2) * (FC_DOTS / 2));
-    int64_t patches = s->strip * s->uses; /* a patch's last row is stored in fours */
-    plan->scratch = FC_SCRATCH_HEAD + FN(aligned)(patches * s->pitch + 4) * (int64_t)sizeof(real) +
+    int64_t patches = s->strip * s->uses;
+    s->block = FN(aligned)(s->uses * s->pitch + 4); /* a patch's last row is stored in fours, over what follows */
+    plan->scratch = FC_SCRATCH_HEAD + s->strip * s->block * (int64_t)sizeof(real) +
                     FN(aligned)(patches * s->outputs) * (int64_t)sizeof(real) +
                     FN(aligned)(s->chunk * fc_round_up(s->terms, VL)) * (int64_t)sizeof(real) +
                     patches * (int64_t)sizeof(FN(local_use));
@@ -220,7 +221,7 @@ static FN(local_scratch) FN(local_scratch_of)(const FN(local_state) *s, char *sc
 {
     FN(local_scratch) t;
     t.patches = (real *)(scratch + FC_SCRATCH_HEAD);
-    t.values = t.patches + FN(aligned)(s->strip * s->uses * s->pitch + 4);
+    t.values = t.patches + s->strip * s->block;
     t.chunk = t.values + FN(aligned)(s->strip * s->uses * s->outputs);
     t.use = (FN(local_use) *)(t.chunk + FN(aligned)(s->chunk * fc_round_up(s->terms, VL)));
     return t;
@@ -228,7 +229,7 @@ static FN(local_scratch) FN(local_scratch_of)(const FN(local_state) *s, char *sc
 
 static FN(local_scratch) FN(local_scratch_at)(const FN(local_state) *s, const FN(local_scratch) *t, int64_t i)
 {
-    return (FN(local_scratch)){t->patches + i * s->uses * s->pitch, t->values + i * s->uses * s->outputs, t->chunk, t->use + i * s->uses};
+    return (FN(local_scratch)){t->patches + i * s->block, t->values + i * s->uses * s->outputs, t->chunk, t->use + i * s->uses};
 }
 
 /* The outputs that a kernel is used for: from `first` in steps of the tile. */

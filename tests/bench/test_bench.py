@@ -398,14 +398,18 @@ OUTCOME = train.Outcome("LeNet-5", 61_706, 416_520, (0.98, 1.0), (1.5, 2.5))
 
 def test_a_row_holds_what_was_measured(rows: list[compare.Row]) -> None:
     for row in rows:
-        convolution, _, same_work = row.lines
+        convolution, _, same_work, local, tiled = row.lines
         assert [line.kind for line in row.lines] == [
             compare.CONVOLUTION,
             compare.SAME_SIZES,
             compare.SAME_MULTIPLY_ADDS,
+            compare.LOCAL,
+            compare.TILED,
         ]
         assert set(convolution.forward.timings) == {"fastconv"}
-        for line in (convolution, same_work):
+        assert {line.outputs for line in (local, tiled)} == {convolution.outputs}
+        assert tiled.work.parameters == 4 * convolution.work.parameters
+        for line in (convolution, same_work, tiled):
             assert line.measured
             for speed, work in ((line.forward, 1), (line.backward, 2)):
                 flops = 2 * work * line.work.multiply_adds
