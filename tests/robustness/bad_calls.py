@@ -220,7 +220,7 @@ def kernels_apart(call: Call) -> Iterator[tuple[str, Wrong]]:
             shape = (count, *w[1:])
             yield "weight", Wrong(zeros(*shape), ValueError, "a kernel for each", str(shape))
     else:
-        for count in (2**40, 2**57):
+        for count in (2**40, 2**48):
             shape = (count, *w[1:])
             changes = {"bias": None} if "bias" in call.arguments else {}
             yield "weight", Wrong(zeros(*shape), MemoryError, "cannot be held in memory", str(count), others=changes)
