@@ -2,10 +2,13 @@
 
 Every differentiable operator ``f`` has ``f_backward(grad_output, <what f returned or needs saved>, <f's options>)``:
 
-================================  ======================================================  ===================operator                          its backward                                            saved from the forward pass
+================================  ======================================================  ==========================
+operator                          its backward                                            saved from the forward pass
 ================================  ======================================================  ==========================
 conv1d|2d|3d                      (grad_output, input, weight, *, options, needs)         input, weight
 conv_transpose1-3d                (grad_output, input, weight, *, options, needs)         input, weight
+locally_connected1-2d             (grad_output, input, weight, *, options, needs)         input, weight
+tiled_conv2d                      (grad_output, input, weight, *, options, needs)         input, weight
 linear                            (grad_output, input, weight, *, needs)                  input, weight
 max_pool1-3d                      (grad_output, indices, input_shape)                     indices
 adaptive_max_pool                 (grad_output, indices, input_shape)                     indices
@@ -37,45 +40,6 @@ layer_norm                        (grad_output, input, normalized_shape, weight,
 group_norm                        (grad_output, input, num_groups, weight, eps)           input
 local_response_norm               (grad_output, input, size, alpha, beta, k)              input
 ================================  ======================================================  ==========================
-=======
-====================  ======================================================  ==========================
-operator              its backward                                            saved from the forward pass
-====================  ======================================================  ==========================
-conv1d|2d|3d          (grad_output, input, weight, *, options, needs)         input, weight
-conv_transpose1-3d    (grad_output, input, weight, *, options, needs)         input, weight
-locally_connected1-2d (grad_output, input, weight, *, options, needs)         input, weight
-tiled_conv2d          (grad_output, input, weight, *, options, needs)         input, weight
-linear                (grad_output, input, weight, *, needs)                  input, weight
-max_pool1-3d          (grad_output, indices, input_shape)                     indices
-adaptive_max_pool     (grad_output, indices, input_shape)                     indices
-max_unpool1-3d        (grad_output, indices)                                  indices
-avg_pool1-3d          (grad_output, input_shape, kernel_size, options)        input's shape
-adaptive_avg_pool     (grad_output, input_shape)                              input's shape
-lp_pool1-3d           (grad_output, input, norm_type, kernel_size, options)   input
-unfold                (grad_output, input_shape, kernel_size, options)        input's shape
-fold                  (grad_output, kernel_size, options)                     nothing
-pad                   (grad_output, pad, mode)                                nothing
-interpolate           (grad_output, input_shape, size, scale_factor, mode)    input's shape
-relu, sigmoid, tanh   (grad_output, output)                                   output
-leaky_relu, elu       (grad_output, input, negative_slope or alpha)           input
-gelu                  (grad_output, input, approximate)                       input
-silu                  (grad_output, input)                                    input
-softplus              (grad_output, input, beta, threshold)                   input
-prelu                 (grad_output, input, weight)                            input, weight
-maxout                (grad_output, choice, pool_size, dim)                   choice
-softmax, log_softmax  (grad_output, output, dim)                              output
-dropout, dropout2d    (grad_output, mask, p, training)                        mask
-cross_entropy         (grad_output, input, target, weight, *, options)        input
-nll_loss              (grad_output, input, target, weight, *, options)        input
-mse_loss, l1_loss     (grad_output, input, target, *, reduction)              input
-huber, smooth_l1_loss (grad_output, input, target, *, options)                input
-bce_with_logits       (grad_output, input, target, weight, *, options)        input
-batch_norm            (grad_output, input, mean, var, weight, training, *)    input, mean and var (returned)
-instance_norm         (grad_output, input, running statistics, weight, *)     input
-layer_norm            (grad_output, input, normalized_shape, weight, eps)     input
-group_norm            (grad_output, input, num_groups, weight, eps)           input
-local_response_norm   (grad_output, input, size, alpha, beta, k)              input
-====================  ======================================================  ==========================
 """
 
 from fastconv.functional.activation import *  # noqa: F403
