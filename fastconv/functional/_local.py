@@ -55,6 +55,7 @@ class _Backward(NamedTuple):
 
     input: _Steps
     weight: _Steps
+    turned: bool  # the input's gradient is a forward problem
 
     @property
     def plans(self) -> list[Plan]:
@@ -117,6 +118,44 @@ def _conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> Plan:
         return plan.conv_plan(problem, op, dtype, "im2col")
 
 
+# ---------------------------------------------------------------------------------------------------- turned round
+
+
+def _turned(problem: LocalProblem) -> LocalProblem | None:
+    """Return the tiled convolution of the result's gradient that gives the input's, None where there is none.
+
+    With stride 1 input i is read by output i + lo - k*dilation, with tap k of a kernel that depends on both modulo the
+    tile: so the inputs, too, have kernels in turn, which read the result's gradient with the taps backwards.
+    """
+    conv, axes = problem.conv, []
+    for a in conv.axes:
+        reach = a.dilation * (a.kernel - 1)
+        if a.stride > 1 or max(a.lo, a.hi) > reach:
+            return None
+        axes.append(Axis(a.out, a.size, a.kernel, 1, a.dilation, reach - a.lo, reach - a.hi))
+    turned = conv._replace(in_channels=conv.out_channels, out_channels=conv.in_channels, axes=tuple(axes))
+    return LocalProblem(turned, problem.tile)
+
+
+def _turned_weight(problem: LocalProblem, w: Array) -> Array:
+    """Return the kernels of `_turned`: of each input's place in the tile, channels in and out exchanged."""
+    conv, n = problem.conv, len(problem.tile)
+    chosen, taps = [], []
+    for axis, (a, tile) in enumerate(zip(conv.axes, problem.tile, strict=True)):
+        backwards = np.arange(a.kernel)[::-1]
+        kernel = (np.arange(tile)[:, None] + a.lo - backwards * a.dilation) % tile  # of place and tap
+        shape = [1] * (2 * n)
+        shape[axis], shape[n + axis] = kernel.shape
+        chosen.append(kernel.reshape(shape))
+        taps.append(backwards.reshape([-1 if i == n + axis else 1 for i in range(2 * n)]))
+    index: Index = (*chosen, slice(None), slice(None), *taps)
+    picked = w[index]  # (*tile, *kernel, O, I)
+    groups = picked.reshape(*picked.shape[: 2 * n], conv.groups, conv.out_channels, conv.in_channels)
+    order = (*range(n), 2 * n, 2 * n + 2, 2 * n + 1, *range(n, 2 * n))
+    turned = groups.transpose(order).reshape(*problem.tile, -1, conv.out_channels, *picked.shape[n : 2 * n])
+    return np.ascontiguousarray(turned)
+
+
 # ---------------------------------------------------------------------------------------------------- calls
 
 
@@ -151,6 +190,15 @@ def _of_positions(problem: LocalProblem, kernels: Array) -> Array:
     return kernels
 
 
+def _run(steps: _Steps, x: Array, w: Array, b: Array | None, result: Array) -> None:
+    """Compute a forward problem."""
+    if steps.whole is not None:
+        steps.whole.run(x, w, b, result, current())
+    for part in steps.parts:
+        own = None if b is None else b[(slice(None), *part.kernel)]
+        part.plan.run(x[part.read], w[part.kernel], own, result[part.written], current())
+
+
 def forward(
     op: str, n: int, input: Any, weight: Any, bias: Any, options: tuple[Any, ...], out: Any, *, tiled: bool
 ) -> Array:
@@ -179,11 +227,7 @@ def forward(
         x, w = _check.layout(x), _dense(op, w)
     elif result.size:  # nothing to sum (an input without elements, padded to some): only the bias
         result[...] = 0 if b is None else _of_positions(steps.problem, b)
-    if steps.whole is not None:
-        steps.whole.run(x, w, b, result, current())
-    for part in steps.parts:
-        own = None if b is None else b[(slice(None), *part.kernel)]
-        part.plan.run(x[part.read], w[part.kernel], own, result[part.written], current())
+    _run(steps, x, w, b, result)
     if out is not None:
         if straight is None:
             out[...] = result
@@ -191,7 +235,12 @@ def forward(
     return result if result.dtype == kind else result.astype(kind)
 
 
-def _grad_input(op: str, steps: _Steps, gy: Array, x: Array, w: Array) -> Array:
+def _grad_input(op: str, found: _Backward, gy: Array, x: Array, w: Array) -> Array:
+    steps = found.input
+    if found.turned:
+        result = _check.result(op, x.shape, gy.dtype)
+        _run(steps, gy, _turned_weight(found.weight.problem, w), None, result)
+        return result
     if steps.whole is not None:
         result = _check.result(op, x.shape, gy.dtype)
         steps.whole.run(gy, w, None, result, current())
@@ -237,18 +286,20 @@ def backward(
     def make() -> _Backward:
         problem = _problem(op, n, x, w, options, tiled)
         _check.grad(op, gy, problem.conv.output_shape)
-        return _Backward(
-            _steps(problem, (LOCAL_INPUT_GRAD, CONV_INPUT_GRAD), gy.dtype, tiled),
-            _steps(problem, (LOCAL_WEIGHT_GRAD, CONV_WEIGHT_GRAD), gy.dtype, tiled),
-        )
+        to_weight = _steps(problem, (LOCAL_WEIGHT_GRAD, CONV_WEIGHT_GRAD), gy.dtype, tiled)
+        turned = _turned(problem) if to_weight.parts else None
+        if turned is not None:
+            return _Backward(_steps(turned, (LOCAL, CONV), gy.dtype, tiled), to_weight, turned=True)
+        to_input = _steps(problem, (LOCAL_INPUT_GRAD, CONV_INPUT_GRAD), gy.dtype, tiled)
+        return _Backward(to_input, to_weight, turned=False)
 
-    to_input, to_weight = plan.recipe_of(op, (gy, x, w), options, make)
+    found = plan.recipe_of(op, (gy, x, w), options, make)
     gy, x, w = _check.layout(gy), _check.layout(x), _dense(op, w)
     try:
         grads = (
-            _grad_input(op, to_input, gy, x, w) if wanted[0] else None,
-            _grad_weight(op, to_weight, gy, x, w) if wanted[1] else None,
-            _grad_bias(op, to_input.problem, gy) if wanted[2] else None,
+            _grad_input(op, found, gy, x, w) if wanted[0] else None,
+            _grad_weight(op, found.weight, gy, x, w) if wanted[1] else None,
+            _grad_bias(op, found.weight.problem, gy) if wanted[2] else None,
         )
     except MemoryError:
         raise MemoryError(
