@@ -139,7 +139,17 @@ def locally_connected1d_backward(
     groups: int = 1,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Return the gradients by input (N, C, S), weight (T, O, C / groups, K) and bias (O, T), None where not needed."""
+    """Return the gradients by input (N, C, S), weight (T, O, C / groups, K) and bias (O, T), None where not needed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.reference import locally_connected1d_backward
+    >>> x, w = np.array([[1.0, 2.0, 4.0]]), np.array([1.0, 10.0, 100.0, 1000.0]).reshape(2, 1, 1, 2)
+    >>> gx, gw, gb = locally_connected1d_backward(np.array([[1.0, 2.0]]), x, w)
+    >>> gx, gw.ravel(), gb
+    (array([[1.0e+00, 2.1e+02, 2.0e+03]]), array([1., 2., 4., 8.]), array([[1., 2.]]))
+    """
     options = (stride, padding, dilation, groups)
     return _backward("locally_connected1d_backward", 1, grad_output, input, weight, options, needs, tiled=False)
 
@@ -156,6 +166,13 @@ def locally_connected2d(
     """Connect locally over two axes; see `locally_connected1d`.
 
     Shapes: weight (T1, T2, O, C / groups, K1, K2), bias (O, T1, T2).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.reference import locally_connected2d
+    >>> locally_connected2d(np.array([[[1.0, 2.0]]]), np.array([10.0, 100.0]).reshape(1, 2, 1, 1, 1, 1))
+    array([[[ 10., 200.]]])
     """
     options = (stride, padding, dilation, groups)
     return _forward("locally_connected2d", 2, input, weight, bias, options, tiled=False)
@@ -172,7 +189,17 @@ def locally_connected2d_backward(
     groups: int = 1,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Return the gradients by input, weight and bias, of their shapes, None where not needed."""
+    """Return the gradients by input, weight and bias, of their shapes, None where not needed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.reference import locally_connected2d_backward
+    >>> x, w = np.array([[[1.0, 2.0]]]), np.array([10.0, 100.0]).reshape(1, 2, 1, 1, 1, 1)
+    >>> gx, gw, gb = locally_connected2d_backward(np.array([[[3.0, 4.0]]]), x, w)
+    >>> gx, gw.ravel(), gb
+    (array([[[ 30., 400.]]]), array([3., 8.]), array([[[3., 4.]]]))
+    """
     options = (stride, padding, dilation, groups)
     return _backward("locally_connected2d_backward", 2, grad_output, input, weight, options, needs, tiled=False)
 
@@ -193,6 +220,13 @@ def tiled_conv2d(
     References
     ----------
     Q. V. Le et al., Tiled convolutional neural networks, NIPS 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.reference import tiled_conv2d
+    >>> tiled_conv2d(np.array([[[1.0, 2.0, 3.0]]]), np.array([10.0, 100.0]).reshape(1, 2, 1, 1, 1, 1))
+    array([[[ 10., 200.,  30.]]])
     """
     return _forward("tiled_conv2d", 2, input, weight, bias, (stride, padding, dilation, groups), tiled=True)
 
@@ -208,6 +242,16 @@ def tiled_conv2d_backward(
     groups: int = 1,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Return the gradients by input, weight and bias, of their shapes, None where not needed."""
+    """Return the gradients by input, weight and bias, of their shapes, None where not needed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.reference import tiled_conv2d_backward
+    >>> x, w = np.array([[[1.0, 2.0, 3.0]]]), np.array([10.0, 100.0]).reshape(1, 2, 1, 1, 1, 1)
+    >>> gx, gw, gb = tiled_conv2d_backward(np.ones((1, 1, 3)), x, w)
+    >>> gx, gw.ravel(), gb
+    (array([[[ 10., 100.,  10.]]]), array([4., 2.]), array([[[2., 1.]]]))
+    """
     options = (stride, padding, dilation, groups)
     return _backward("tiled_conv2d_backward", 2, grad_output, input, weight, options, needs, tiled=True)

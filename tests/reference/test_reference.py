@@ -54,6 +54,12 @@ SIGNATURES = {
     "interpolate": "input, size=None, scale_factor=None, mode='nearest'",
     "interpolate_backward": "grad_output, input_shape, size=None, scale_factor=None, mode='nearest'",
     "linear": "input, weight, bias=None",
+    "locally_connected1d": f"input, weight, bias=None, {CONV}",
+    "locally_connected1d_backward": f"grad_output, input, weight, *, {CONV}, {NEEDS}",
+    "locally_connected2d": f"input, weight, bias=None, {CONV}",
+    "locally_connected2d_backward": f"grad_output, input, weight, *, {CONV}, {NEEDS}",
+    "tiled_conv2d": f"input, weight, bias=None, {CONV}",
+    "tiled_conv2d_backward": f"grad_output, input, weight, *, {CONV}, {NEEDS}",
     "linear_backward": f"grad_output, input, weight, *, {NEEDS}",
     "dropout": "input, p=0.5, training=True, *, generator=None",
     "dropout_backward": "grad_output, mask, p=0.5, training=True",
@@ -156,6 +162,24 @@ def calls(n: int) -> dict[str, Callable[..., Any]]:
         "pad_backward": lambda x: reference.pad_backward(x, (1, 2), "replicate"),
         "interpolate": lambda x: reference.interpolate(x, size=7),
         "interpolate_backward": lambda x: reference.interpolate_backward(x, (2, 4, *(4,) * n), size=6),
+        "locally_connected1d": lambda x: reference.locally_connected1d(
+            x.reshape(2, 4, -1)[..., :6], np.ones((5, 3, 4, 2), x.dtype)
+        ),
+        "locally_connected1d_backward": lambda x: reference.locally_connected1d_backward(
+            x.reshape(2, 4, -1)[..., :6], x.reshape(2, 4, -1)[..., :6], np.ones((6, 4, 4, 1), x.dtype)
+        ),
+        "locally_connected2d": lambda x: reference.locally_connected2d(
+            x.reshape(2, 4, 6, -1), np.ones((5, x.size // 48, 3, 4, 2, 1), x.dtype)
+        ),
+        "locally_connected2d_backward": lambda x: reference.locally_connected2d_backward(
+            x.reshape(2, 4, 6, -1), x.reshape(2, 4, 6, -1), np.ones((6, x.size // 48, 4, 4, 1, 1), x.dtype)
+        ),
+        "tiled_conv2d": lambda x: reference.tiled_conv2d(
+            x.reshape(2, 4, 6, -1), x.reshape(-1)[:48].reshape(2, 1, 3, 4, 2, 1), x.reshape(-1)[:6].reshape(3, 2, 1)
+        ),
+        "tiled_conv2d_backward": lambda x: reference.tiled_conv2d_backward(
+            x.reshape(2, 4, 6, -1), x.reshape(2, 4, 6, -1), x.reshape(-1)[:32].reshape(1, 2, 4, 4, 1, 1)
+        ),
         "linear": lambda x: reference.linear(x, x.reshape(-1, 6), x.reshape(-1)[: x.size // 6]),
         "linear_backward": lambda x: reference.linear_backward(x, x, x.reshape(-1, 6)[:6]),
         "dropout": lambda x: reference.dropout(x, generator=0),
