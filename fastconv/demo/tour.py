@@ -76,6 +76,17 @@ DEEP = "Deep networks"
 
 
 @stop(SAVES)
+def connections(material: Material) -> Picture:
+    """Four patterns of connection."""
+    return Picture(
+        figures.connection_matrices(),
+        "Each row is an output, each column an input; white means no connection, and entries of one colour are one "
+        "weight. From left to right fewer weights are free: all inputs, neighbours only, two kernels used in turn, one "
+        "kernel for all positions. Back-propagation reads the same matrices by columns.",
+    )
+
+
+@stop(SAVES)
 def weights_by_side(material: Material) -> Picture:
     """Weights against the size of the image."""
     return Picture(

@@ -104,6 +104,20 @@ def test_counts_equal_those_of_the_matrix(case: dict[str, Any]) -> None:
     assert tiled(**case, tile=2).weights == counted.weights * prod(min(2, out) for out in positions)
 
 
+def test_tiled_with_one_tile_is_convolution_and_with_all_is_local() -> None:
+    """The pictures: which connections are one weight; and what is counted is what the layers hold."""
+    shape = (2, 5, 6)
+    conv, one = nn.Conv2d(2, 3, 3), nn.TiledConv2d(2, 3, 3, 1)
+    local, every = nn.LocallyConnected2d(2, 3, (5, 6), 3), nn.TiledConv2d(2, 3, 3, (3, 4))
+    for left, right in ((conv, one), (local, every)):
+        np.testing.assert_array_equal(analysis.wiring(left, shape).picture(), analysis.wiring(right, shape).picture())
+        assert count(left, shape) == count(right, shape)
+    for layer in (local, every, nn.TiledConv2d(2, 3, 3, 2), nn.LocallyConnected2d(2, 4, (5, 6), 3, 2, 1, groups=2)):
+        counted = count(layer, shape)
+        assert (counted.weights, counted.biases) == (layer.weight.size, layer.bias.size)
+        assert counted.connections == len(analysis.wiring(layer, shape).row)
+
+
 def test_sharing_and_sparse_interaction() -> None:
     counted = convolution((1, 10, 10), 1, 3)
     assert (counted.sharing, counted.fan_in, counted.inputs) == (64.0, 9, 100)

@@ -30,6 +30,17 @@ def image() -> Any:
     return np.clip(np.add.outer(np.linspace(0, 1, 64), np.linspace(0, 0.5, 96)) + rng.normal(0, 0.1, (64, 96)), 0, 1)
 
 
+def test_connection_matrices() -> None:
+    axes = figures.connection_matrices()
+    assert axes.shape == (2, 4)
+    assert [title.splitlines()[1] for title in titles(axes)] == [
+        *("120 weights", "30 weights", "6 weights", "3 weights"),
+        *("576 weights", "144 weights", "36 weights", "9 weights"),
+    ]
+    for panel, connections in zip(axes.ravel(), (120, 30, 30, 30, 576, 144, 144, 144), strict=True):
+        assert np.isfinite(panel.images[0].get_array().filled(np.nan)).sum() == connections
+
+
 def test_parameters_by_side() -> None:
     lines = figures.parameters_by_side().lines
     assert [int(line.get_ydata()[-1]) for line in lines] == [10**12, 25 * 10**6, 100, 25]

@@ -18,6 +18,10 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "strides": (nn.Conv2d(2, 3, (2, 3), (2, 1), ((1, 0), (2, 1)), (1, 2), dtype=np.float64), (2, 5, 6)),
     "groups": (nn.Conv2d(4, 6, 3, padding="same", groups=2, dtype=np.float64), (4, 4, 5)),
     "axis": (nn.Conv1d(2, 3, 3, stride=2, padding=1, bias=False, dtype=np.float64), (2, 9)),
+    "local": (nn.LocallyConnected2d(2, 3, (5, 6), 3, padding=(0, 1), dtype=np.float64), (2, 5, 6)),
+    "local axis": (nn.LocallyConnected1d(4, 2, 9, 3, stride=2, groups=2, dtype=np.float64), (4, 9)),
+    "tiled": (nn.TiledConv2d(2, 3, 2, (2, 3), padding=1, dtype=np.float64), (2, 4, 6)),
+    "tiled, strides": (nn.TiledConv2d(4, 2, 3, 2, stride=(1, 2), groups=2, dtype=np.float64), (4, 6, 7)),
     "volume": (nn.Conv3d(1, 2, 2, padding=1, dtype=np.float64), (1, 3, 2, 4)),
 }
 

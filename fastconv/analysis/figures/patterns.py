@@ -11,16 +11,61 @@ from numpy.typing import ArrayLike
 from fastconv import nn
 from fastconv.analysis.counting import convolution, fully_connected, locally_connected, tiled
 from fastconv.analysis.figures._style import BLUE, COLOURS, GRAY, GREEN, ORANGE, RED, drawn, numbers, panels, show
-from fastconv.analysis.matrix import as_linear, as_matrix, tied_gradient
+from fastconv.analysis.matrix import as_linear, as_matrix, tied_gradient, wiring
 from fastconv.analysis.receptive import output_size, receptive_fields
 
 __all__ = [
+    "connection_matrices",
     "one_dimensional_example",
     "parameters_by_side",
     "seen_by_layers",
     "seen_through_layers",
     "strong_prior",
 ]
+
+
+@drawn
+def connection_matrices(row: int = 12, image: int = 6, kernel: int = 3, tile: int = 2) -> Any:
+    """Draw the matrices of the four patterns; entries of one colour are one weight, white ones no connection.
+
+    Parameters
+    ----------
+    row, image : int
+        Sides of the inputs: a row of pixels, and a square image.
+    kernel, tile : int
+        Sides of the windows, and of the tiles of kernels used in turn.
+
+    Returns
+    -------
+    ndarray of Axes, (2, 4)
+    """
+    axes = panels(7.2, 4.6, 2, 4)
+    for line, (height, width, window) in enumerate(((1, row, (1, kernel)), (image, image, (kernel, kernel)))):
+        shape = (1, height, width)
+        out = output_size((height, width), window)
+        layers: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+            "fully connected": (nn.Linear(height * width, out[0] * out[1], generator=0), (height * width,)),
+            "locally connected": (nn.LocallyConnected2d(1, 1, shape[1:], window, generator=0), shape),
+            f"tiled, {tile} in turn": (
+                nn.TiledConv2d(1, 1, window, (1, tile) if height == 1 else tile, generator=0),
+                shape,
+            ),
+            "convolution": (nn.Conv2d(1, 1, window, generator=0), shape),
+        }
+        for panel, (name, (layer, input_shape)) in zip(axes[line], layers.items(), strict=True):
+            wires = wiring(layer, input_shape)
+            different = np.unique(wires.weight).size
+            shade = np.arange(wires.weight.max() + 1)
+            if different > kernel**2:  # neighbours that differ shall look different
+                np.random.default_rng(0).shuffle(shade)
+            picture = wires.picture()
+            shaded = np.where(picture >= 0, shade[picture], np.nan)
+            show(panel, shaded, f"{name}\n{different} weights", "viridis", aspect="auto", interpolation="nearest")
+            panel.set_xlabel(f"{wires.shape[1]} inputs")
+        axes[line, 0].set_ylabel(
+            f"{out[0] * out[1]} outputs of a\n" + ("row of pixels" if height == 1 else f"{image}x{image} image")
+        )
+    return axes
 
 
 @drawn
