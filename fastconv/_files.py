@@ -176,6 +176,10 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
         pass  # for Python's own error where it is not there
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping, only keys()
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping, only keys()
     except (safetensors.SafetensorError, TypeError, AttributeError) as error:
         raise ValueError(f"load: {str(path)!r} is no safetensors file that NumPy can read: {error}") from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or not array.dtype.isbuiltin:  # where another package brings such dtypes
+            raise ValueError(f"load: {str(path)!r} holds {name!r} in {array.dtype}, which is no dtype of NumPy's own")
+    return arrays

@@ -67,7 +67,8 @@ Returns
 ndarray of shape (N, K, <out>) or (K, <out>)
     Each side is ``floor((size + lo + hi - dilation * (kernel - 1) - 1) / stride) + 1``. float32 and float64 compute
     natively, mixed inputs promote as NumPy's, float16 computes in float32 and is returned as float16. The bits do not
-    depend on the number of threads.
+    depend on the number of threads. NaN and infinities propagate; whether a weight that is not finite does so where it
+    meets only the padding depends on the algorithm.
 
 Raises
 ------

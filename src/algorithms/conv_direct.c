@@ -69,6 +69,9 @@ static void FN(direct_inside)(FN(direct_state) *s, const fc_problem *p, const fc
     s->cuts = s->channels = 0;
     if (s->in_place || s->phases > 1 || c->taps > FC_INSIDE_TERMS)
         return;
+    for (int d = 0; d < FC_DIMS; d++)
+        if (c->axis[d].count > FC_INSIDE_MOST)
+            return;
     int64_t channels = fc_min(s->reds, FC_INSIDE_TERMS / c->taps);
     double least = FC_INSIDE_GAIN * fc_all_taps_cost(c, &s->blocks, channels);
     fc_blocks b = s->blocks;

@@ -12,6 +12,7 @@
 
 #define FC_INSIDE_TERMS 160 /* of a chunk, whose runs are a part of it; of a kernel, at most */
 #define FC_INSIDE_IMAGES 8  /* of a box that is chosen to have several, at most */
+#define FC_INSIDE_MOST 4096 /* outputs of an axis: counting goes through all of them, and of more few see the padding */
 #define FC_INSIDE_GAIN 0.96 /* of the cost with all taps: less is not worth short runs */
 
 /* What a tile of m pixels takes for a term, and for loading, storing and starting, in products of a vector: at least

@@ -128,7 +128,7 @@ def test_cross_entropy_of_no_samples() -> None:
         assert reference.cross_entropy_backward(1.0, x, target, reduction=reduction).shape == (0, 3)
 
 
-@pytest.mark.parametrize("target", [[0, 3], [-1, 0], [0, -100], [2**62, 0]])
+@pytest.mark.parametrize("target", [[0, 3], [-1, 0], [0, -99], [2**62, 0]])
 def test_targets_outside_the_classes_are_refused(target: list[int]) -> None:
     with pytest.raises(ValueError, match="target"):
         reference.cross_entropy(np.zeros((2, 3)), target)
