@@ -37,7 +37,7 @@ from fastconv.bench.timing import Effort, Task, Timing, interleave
 
 SHAPES = sorted(Path(__file__).with_name("shapes").glob("*.csv"))
 PAUSE_SECONDS = 0.1  # at most: ONNX Runtime's threads spin that long
-LIMIT_SECONDS = 0.4  # of a row, after which three rounds are enough
+LIMIT_SECONDS = 0.25  # of a row, after which three rounds are enough
 
 # Largest difference, as a multiple of the root mean square, that float32 sums in another order may show; float64's is
 # smaller as its unit is. The weight gradient sums over all pixels and images: torch's own is off by up to 1e-4.

@@ -19,7 +19,7 @@ from fastconv import _config, plan
 from fastconv._config import ISAS, isa_limit
 
 CALLS = all_calls({1: (40,), 2: (11, 12), 3: (5, 6, 7)}, batch=2, channels=4, outputs=6)
-CONVOLUTIONS = [name for name in CALLS if "conv" in name]
+CONVOLUTIONS = [name for name in CALLS if name.startswith("conv")]
 USABLE = [name for name, state in ISAS.items() if all(state)]
 
 # -------------------------------------------------------------------------------------------------------------- reports
