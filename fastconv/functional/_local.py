@@ -7,6 +7,7 @@ of input and result. All else, local connection first, is a plan of its own (``s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple
@@ -22,7 +23,9 @@ from fastconv.functional._gradients import Three, cast
 
 __all__ = ["backward", "forward"]
 
-_SHARED_MACS = 1 << 20  # multiply-adds of one kernel that are worth a convolution of their own
+# Measured: multiply-adds and outputs of one kernel (in an image) that are worth a convolution of their own.
+_SHARED_MACS = 1 << 14
+_SHARED_OUTPUTS = 16  # as for few places, where the weights are most of what is read
 _MOST_PARTS = 256  # convolutions of a call
 
 Index = tuple[Any, ...]
@@ -95,7 +98,8 @@ def _parts(problem: LocalProblem, op: int, dtype: np.dtype[Any]) -> tuple[_Part,
     conv, kernels = problem.conv, 1
     for tile in problem.tile:
         kernels *= tile
-    if kernels > _MOST_PARTS or conv.macs < _SHARED_MACS * kernels:
+    each = math.prod(a.out for a in conv.axes) / kernels
+    if kernels > _MOST_PARTS or conv.macs < _SHARED_MACS * kernels or (_SHARED_MACS and each < _SHARED_OUTPUTS):
         return ()
     found = []
     for kernel, pieces in _pieces(problem):
