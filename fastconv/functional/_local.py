@@ -99,7 +99,7 @@ def _parts(problem: LocalProblem, op: int, dtype: np.dtype[Any]) -> tuple[_Part,
     for tile in problem.tile:
         kernels *= tile
     each = math.prod(a.out for a in conv.axes) / kernels
-    if kernels > _MOST_PARTS or conv.macs < _SHARED_MACS * kernels or (_SHARED_MACS and each < _SHARED_OUTPUTS):
+    if kernels > _MOST_PARTS or conv.macs < _SHARED_MACS * kernels or each < _SHARED_OUTPUTS:
         return ()
     found = []
     for kernel, pieces in _pieces(problem):

@@ -22,6 +22,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     """Compute small problems in both ways, and tell whether convolutions were asked for."""
     apart = request.param != "one plan"
     monkeypatch.setattr(_local, "_SHARED_MACS", 0 if apart else 2**62)
+    monkeypatch.setattr(_local, "_SHARED_OUTPUTS", 0)
     plan.clear()
     yield apart
     plan.clear()
@@ -85,14 +86,15 @@ def test_large_kernels_are_convolved_apart() -> None:
 @settings(max_examples=60)
 @given(convs(axes=(2,)), st.tuples(st.integers(1, 4), st.integers(1, 4)), st.sampled_from([0, 2**62]))
 def test_any_problem_equals_the_reference(conv: Conv, tile: tuple[int, int], shared: int) -> None:
-    before, _local._SHARED_MACS = _local._SHARED_MACS, shared
+    before = _local._SHARED_MACS, _local._SHARED_OUTPUTS
+    _local._SHARED_MACS, _local._SHARED_OUTPUTS = shared, 0
     plan.clear()
     try:
         operands = data(conv, tile)
         for a, b in zip(compute(conv, *operands), compute(conv, *operands, of=reference), strict=True):
             assert_same(a, b, share=0)
     finally:
-        _local._SHARED_MACS = before
+        _local._SHARED_MACS, _local._SHARED_OUTPUTS = before
         plan.clear()
 
 
