@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import _check
 from fastconv._check import Array
-from fastconv.functional.activation import relu_backward
+from fastconv.functional.activation import leaky_relu_backward, relu_backward
 
 __all__ = ["SLOPES", "rectify", "rectify_backward", "rectifying", "slope_of"]
 
@@ -33,8 +33,7 @@ def rectify_backward(grad_output: Any, output: Array, activation: str | None) ->
         return grad_output
     if activation == "relu":
         return relu_backward(grad_output, output)
-    _, [grad, y] = _check.data(activation, grad_output=grad_output, output=output)
-    return np.where(y < 0, grad.dtype.type(SLOPES[activation]) * grad, grad)
+    return leaky_relu_backward(grad_output, output, SLOPES[activation])  # whose signs are those of its input
 
 
 def rectify(y: Array, slope: float | None) -> Array:
