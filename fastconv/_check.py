@@ -32,6 +32,7 @@ __all__ = [
     "flag",
     "float_dtype",
     "generator",
+    "generator_state",
     "grad",
     "integer",
     "layout",
@@ -133,6 +134,21 @@ def generator(op: str, value: Any) -> np.random.Generator:
             f"{op}: generator must be a numpy.random.Generator, an int seed or None, received generator={value!r}"
         )
     return np.random.default_rng(integer(op, "generator", value, 0))
+
+
+_BUFFERED = {"pos": 624, "buffer_pos": 4}  # numbers that MT19937 and Philox hold ready: how far their places may go
+
+
+def generator_state(op: str, generator: np.random.Generator, state: Any) -> None:
+    """Set the state of a random generator, which may come from a file: NumPy does not check places in its buffers."""
+    try:
+        for name, value in {**state, **state["state"]}.items():
+            if name in _BUFFERED and not 0 <= value <= _BUFFERED[name]:
+                raise ValueError(f"{name} must be from 0 to {_BUFFERED[name]}")
+        generator.bit_generator.state = state
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        kind = type(generator.bit_generator).__name__
+        raise ValueError(f"{op}: a generator's state must be that of a {kind}, received {state}: {error}") from None
 
 
 def needs(op: str, value: Any) -> tuple[bool, bool, bool]:

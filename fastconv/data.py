@@ -157,17 +157,24 @@ class DataLoader:
         Raises
         ------
         ValueError
-            When the state belongs to a loader of another length or another kind of generator.
+            When the state belongs to a loader of another length or another kind of generator, or is none.
         """
-        order = state_dict["order"]
-        if order is not None and not np.array_equal(np.sort(order), np.arange(len(self.inputs))):
-            raise ValueError(
-                f"DataLoader: the state must be that of a loader of {len(self.inputs)} samples, "
-                f"received an order of shape {np.shape(order)}"
-            )
-        self.generator.bit_generator.state = state_dict["generator"]
-        self._order, self._position = order, int(state_dict["position"])
-        self._continue = order is not None
+        missing = [name for name in ("generator", "order", "position") if name not in state_dict]
+        if missing:
+            raise ValueError(f"DataLoader: the state must have {missing[0]!r}, received {sorted(state_dict)}")
+        order, count = state_dict["order"], len(self.inputs)
+        if order is not None:
+            order = np.asarray(order)
+            if order.dtype.kind not in "iu" or order.ndim != 1 or not np.array_equal(np.sort(order), np.arange(count)):
+                raise ValueError(
+                    f"DataLoader: the state must be that of a loader of {count} samples, "
+                    f"received an order of shape {order.shape} and dtype {order.dtype}"
+                )
+        position = check.integer("DataLoader", "position", state_dict["position"], 0)
+        if position > len(self):
+            raise ValueError(f"DataLoader: position must be at most {len(self)} batches, received {position=}")
+        check.generator_state("DataLoader", self.generator, state_dict["generator"])
+        self._order, self._position, self._continue = order, position, order is not None
 
     def __repr__(self) -> str:
         return (

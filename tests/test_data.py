@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,42 @@ def test_a_state_of_other_data_is_refused() -> None:
     next(iter(loader))
     with pytest.raises(ValueError, match="loader of 9 samples"):
         DataLoader(IMAGES[:9], LABELS[:9], 4).load_state_dict(loader.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"position": -1}, "position must be non-negative"),
+        ({"position": 99}, "position must be at most"),
+        ({"order": [LABELS.tolist()]}, "order of shape"),
+        ({"order": np.arange(len(LABELS)) + 0.0}, "order of shape .* float64"),
+        ({"generator": {}}, "state must be that of a PCG64"),
+        ({"generator": np.random.MT19937(0).state}, "state must be that of a PCG64"),
+    ],
+)
+def test_states_that_are_none(changes: dict[str, Any], message: str) -> None:
+    loader = DataLoader(IMAGES, LABELS, 4)
+    with pytest.raises(ValueError, match=message):
+        loader.load_state_dict(loader.state_dict() | changes)
+    with pytest.raises(ValueError, match="must have 'order'"):
+        loader.load_state_dict({"generator": loader.state_dict()["generator"]})
+    assert len(list(loader)) == len(loader)
+
+
+@pytest.mark.parametrize(("kind", "path"), [("MT19937", ("state", "pos")), ("Philox", ("buffer_pos",))])
+def test_a_place_outside_a_generators_buffer_is_refused(kind: str, path: tuple[str, ...]) -> None:
+    """NumPy takes it, and reads whatever lies there."""
+    loader = DataLoader(IMAGES, LABELS, generator=np.random.Generator(getattr(np.random, kind)(0)))
+    state = copy.deepcopy(loader.state_dict())
+    loader.load_state_dict(state)
+    *parents, name = path
+    inner = state["generator"]
+    for parent in parents:
+        inner = inner[parent]
+    for place in (-1, 10**6):
+        inner[name] = place
+        with pytest.raises(ValueError, match=f"{name} must be from 0"):
+            loader.load_state_dict(state)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,11 @@ ONE = optimizer_of(1.0)
         (lambda: lr.StepLR(ONE, 2, -1), ValueError, "StepLR: gamma must be finite and at least 0, received gamma=-1"),
         (lambda: lr.MultiStepLR(ONE, [-1]), ValueError, "MultiStepLR: milestones must be non-negative"),
         (lambda: lr.MultiStepLR(ONE, 3), TypeError, "MultiStepLR: milestones must be a sequence"),  # type: ignore[arg-type]
+        (
+            lambda: lr.ExponentialLR(ONE, 10.0).load_state_dict({"last_epoch": 400, "base_lrs": [1.0]}),
+            ValueError,
+            "ExponentialLR: learning rates must stay finite, received last_epoch=400",
+        ),
         (lambda: lr.ExponentialLR(ONE, math.nan), ValueError, "ExponentialLR: gamma must be finite"),
         (
             lambda: lr.CosineAnnealingLR(ONE, 0),

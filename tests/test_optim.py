@@ -211,6 +211,21 @@ def test_refuses_states_that_do_not_fit_and_stays_as_it_was() -> None:
         np.testing.assert_array_equal(optimizer.state_dict()["state"][0]["exp_avg"], good["state"][0]["exp_avg"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state": 3}, "state must be a dict of dicts"),
+        ({"state": {0: 3}}, "state must be a dict of dicts"),
+        ({"param_groups": 3}, "param_groups must be dicts"),
+        ({"param_groups": [{"lr": 0.1}]}, "param_groups must be dicts"),
+    ],
+)
+def test_refuses_what_is_no_state(changes: dict[str, Any], message: str) -> None:
+    optimizer = SGD([nn.Parameter([1.0])])
+    with pytest.raises(TypeError, match=message):
+        optimizer.load_state_dict(optimizer.state_dict() | changes)
+
+
 def test_refuses_gradients_and_parameters_that_cannot_be() -> None:
     parameter = nn.Parameter(np.ones((2, 3)))
     optimizer = Adam([parameter])
@@ -335,6 +350,7 @@ ONE = nn.Parameter(np.ones(1))
         ([ONE], {"lr": -1}, ValueError, "lr must be finite and at least 0, received lr=-1"),
         ([ONE], {"lr": math.nan}, ValueError, "received lr=nan"),
         ([ONE], {"lr": math.inf}, ValueError, "received lr=inf"),
+        ([ONE], {"lr": 10**400}, ValueError, "lr must be finite"),
         ([ONE], {"lr": "fast"}, TypeError, "lr must be a number, received lr='fast'"),
         ([ONE], {"lr": None}, TypeError, "received lr=None"),
         ([ONE], {"momentum": -0.1}, ValueError, "received momentum=-0.1"),

@@ -103,6 +103,16 @@ class Trap:
         return (setattr, (Trap, "ran", True))
 
 
+def test_an_archive_whose_index_would_begin_before_the_file(tmp_path: Path) -> None:
+    fc.save(arrays(), tmp_path / "a.npz")
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    size = content.rfind(b"PK\x05\x06") + 12  # of the index, in the record at the end
+    content[size : size + 4] = b"\xff\xff\xff\x7f"
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"no npz file"):
+        fc.load(tmp_path / "a.npz")
+
+
 def test_pickles_do_not_run(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", a=np.array([Trap()], object))
     with pytest.raises(ValueError, match="allow_pickle"):

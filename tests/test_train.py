@@ -286,6 +286,51 @@ def test_a_run_resumes_with_the_same_parts_only(tmp_path: Path, changed: dict[st
         train.fit(model, other, epochs=2, folder=tmp_path, resume=True, **given)
 
 
+LOST: Any = object()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ((), []),
+        (("part",), LOST),
+        (("part", "samples"), LOST),
+        (("part", "loss"), "low"),
+        (("part", "trained"), True),  # though no sample was counted
+        (("optimizer", 1, "state"), 2),
+        (("optimizer", 1, "state", 0, "step"), -1),
+        (("optimizer", 1, "param_groups", 0, "lr"), LOST),
+        (("schedule",), {}),
+        (("schedule", "last_epoch"), 1.5),
+        (("data",), LOST),
+        (("data", 2, "order"), LOST),
+        (("data", 2, "position"), 10**6),
+        (("generators", "3.generator"), LOST),
+        (("generators", "3.generator", "state"), {}),
+        (("generators", "3.generator", "has_uint32"), 10**30),
+        (("model", "0.weight"), np.zeros(3, np.float32)),
+        (("history", 0), {"number": 1}),
+        (("history", 0, "loss"), None),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_is_wrong_inside(tmp_path: Path, place: tuple[Any, ...], value: Any) -> None:
+    model = small_model()
+    train.fit(model, loader(), epochs=1, folder=tmp_path, **options(model))
+    tree: dict[Any, Any] = {"all": checkpoint.read(tmp_path / "last.npz")}
+    *parents, name = ("all", *place)
+    inner: Any = tree
+    for parent in parents:
+        inner = inner[parent]
+    if value is LOST:
+        inner.pop(name)
+    else:
+        inner[name] = value
+    checkpoint.write(tmp_path / "last.npz", tree["all"])
+    with pytest.raises(ValueError, match=r"fit|Adam|StepLR|DataLoader|must have shape"):
+        train.fit(model, loader(), epochs=2, folder=tmp_path, resume=True, **options(model))
+
+
 def test_a_checkpoint_is_a_tree_of_plain_things(tmp_path: Path) -> None:
     tree = {"a": [1, 2.5, None, True, "text", (3, float("inf"))], 4: {"array": np.arange(3), "x": np.float64(0.1)}}
     checkpoint.write(tmp_path / "a.npz", tree)
@@ -430,6 +475,11 @@ def test_evaluation_leaves_the_model_as_it_was() -> None:
     assert first.loss == pytest.approx(second.loss, rel=1e-5)
     assert first.accuracy == second.accuracy
     np.testing.assert_array_equal(first.targets, LABELS)
+
+
+def test_evaluate_names_itself() -> None:
+    with pytest.raises(TypeError, match="^evaluate: data must be"):
+        train.evaluate(small_model(), IMAGES)  # type: ignore[arg-type]
 
 
 def test_confusion() -> None:

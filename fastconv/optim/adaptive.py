@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastconv.optim.optimizer import Optimizer, Params, State, flag, number
+from fastconv import _check as check
+from fastconv.optim.optimizer import Optimizer, Params, State, number
 
 __all__ = ["Adagrad", "Adam", "AdamW", "RMSprop"]
 
@@ -163,7 +164,7 @@ class RMSprop(Optimizer):
 
     def _check(self, options: dict[str, Any]) -> dict[str, Any]:
         return {
-            name: flag("RMSprop", name, value) if name == "centered" else number("RMSprop", name, value)
+            name: check.flag("RMSprop", name, value) if name == "centered" else number("RMSprop", name, value)
             for name, value in options.items()
         }
 
@@ -262,7 +263,7 @@ class Adam(Optimizer):
             if option not in ("betas", "amsgrad")
         }
         checked["betas"] = tuple(number(name, "betas", value, below=1.0, shown=betas) for value in betas)
-        checked["amsgrad"] = flag(name, "amsgrad", options["amsgrad"])
+        checked["amsgrad"] = check.flag(name, "amsgrad", options["amsgrad"])
         return {option: checked[option] for option in options}
 
     def _rule(self, group: dict[str, Any], state: State) -> tuple[str, dict[str, float], list[float]]:

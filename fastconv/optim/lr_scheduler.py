@@ -72,9 +72,17 @@ class LRScheduler:
         """Return the learning rate after `epoch` steps of a group whose first one was `base`."""
         raise NotImplementedError(f"{type(self).__name__} must define _rate")
 
+    def _rates(self) -> list[float]:
+        try:
+            return [float(self._rate(base, self.last_epoch, index)) for index, base in enumerate(self.base_lrs)]
+        except OverflowError:
+            raise ValueError(
+                f"{type(self).__name__}: learning rates must stay finite, received last_epoch={self.last_epoch}"
+            ) from None
+
     def _apply(self) -> None:
-        for index, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs, strict=True)):
-            group["lr"] = float(self._rate(base, self.last_epoch, index))
+        for group, rate in zip(self.optimizer.param_groups, self._rates(), strict=True):
+            group["lr"] = rate
 
     def step(self) -> None:
         """Count a step and set the learning rates."""
@@ -83,7 +91,7 @@ class LRScheduler:
 
     def get_last_lr(self) -> list[float]:
         """Return the learning rates that the schedule set last, one for each group."""
-        return [float(self._rate(base, self.last_epoch, index)) for index, base in enumerate(self.base_lrs)]
+        return self._rates()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: numbers in a dict."""

@@ -181,7 +181,9 @@ class Optimizer:
                 f"{name}.load_state_dict: state_dict must be a dict with 'state' and 'param_groups', received "
                 f"{list(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__}"
             )
-        groups, numbers = list(state_dict["param_groups"]), iter(range(len(self.params)))
+        groups, numbers = state_dict["param_groups"], iter(range(len(self.params)))
+        if not isinstance(groups, list | tuple) or not all(isinstance(g, Mapping) and "params" in g for g in groups):
+            raise TypeError(f"{name}.load_state_dict: param_groups must be dicts with 'params', received {groups!r}")
         ours = [[next(numbers) for _ in group["params"]] for group in self.param_groups]
         theirs = [list(group["params"]) for group in groups]
         if ours != theirs:
@@ -201,7 +203,11 @@ class Optimizer:
         self.param_groups[:] = options
         self._state = states
 
-    def _numbered(self, states: Mapping[Any, Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+    def _numbered(self, states: Any) -> list[tuple[int, Mapping[str, Any]]]:
+        if not isinstance(states, Mapping) or not all(isinstance(state, Mapping) for state in states.values()):
+            raise TypeError(
+                f"{type(self).__name__}.load_state_dict: state must be a dict of dicts, received {states!r:.80}"
+            )
         found = []
         for key, state in states.items():
             if not str(key).isdigit() or int(key) >= len(self.params):  # a file may have made strings of numbers
@@ -336,14 +342,11 @@ def number(
     received = value if shown is None else shown
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name}: {option} must be a number, received {option}={received!r}")
-    if not math.isfinite(value) or not minimum <= value < below:
+    try:
+        found = float(value)
+    except OverflowError:  # an int beyond any float
+        found = math.inf
+    if not math.isfinite(found) or not minimum <= found < below:
         rule = f"at least {minimum:g}" if below == math.inf else f"at least {minimum:g} and below {below:g}"
         raise ValueError(f"{name}: {option} must be finite and {rule}, received {option}={received}")
-    return float(value)
-
-
-def flag(name: str, option: str, value: Any) -> bool:
-    """Return an option as a bool."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}: {option} must be True or False, received {option}={value!r}")
-    return bool(value)
+    return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastconv.optim.optimizer import Optimizer, Params, State, flag, number
+from fastconv import _check as check
+from fastconv.optim.optimizer import Optimizer, Params, State, number
 
 __all__ = ["SGD"]
 
@@ -84,7 +85,7 @@ class SGD(Optimizer):
     def _check(self, options: dict[str, Any]) -> dict[str, Any]:
         for name, value in options.items():
             if name == "nesterov":
-                options[name] = flag("SGD", name, value)
+                options[name] = check.flag("SGD", name, value)
             else:
                 options[name] = number("SGD", name, value, -math.inf if name == "dampening" else 0.0)
         if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastconv import _check as check
 from fastconv._files import read_npz, write_npz
 from fastconv.nn.module import Module
 
-__all__ = ["generators", "read", "restore_generators", "write"]
+__all__ = ["generators", "read", "record", "restore_generators", "write"]
 
 _OUTLINE = "outline"  # the array that holds, as JSON, everything but the arrays, and where they belong
+_Record = TypeVar("_Record")
 
 
 def write(path: Path, tree: Any) -> None:
@@ -71,6 +73,21 @@ def _filled(outline: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     return tuple(values) if kind == "tuple" else values
 
 
+def record(kind: type[_Record], fields: Mapping[str, Any]) -> _Record:
+    """Return the dataclass that ``asdict`` made a dict of.
+
+    Raises
+    ------
+    ValueError
+        When a field is missing, unknown or of another type.
+    """
+    types = get_type_hints(kind)
+    wrong = sorted(set(types) ^ set(fields)) or [n for n, value in fields.items() if not isinstance(value, types[n])]
+    if wrong:
+        raise ValueError(f"fit: {kind.__name__} must have {wrong[0]!r} of its type, received {fields}")
+    return kind(**fields)
+
+
 def generators(model: Module) -> dict[str, Any]:
     """Return the states of the generators that layers hold (dropout's), by dotted names."""
     return {name: generator.bit_generator.state for name, generator in _held(model).items()}
@@ -88,7 +105,7 @@ def restore_generators(model: Module, states: Mapping[str, Any]) -> None:
     if set(held) != set(states):
         raise ValueError(f"fit: the model must have the generators {sorted(states)}, received one with {sorted(held)}")
     for name, generator in held.items():
-        generator.bit_generator.state = states[name]
+        check.generator_state("fit", generator, states[name])
 
 
 def _held(model: Module) -> dict[str, np.random.Generator]:

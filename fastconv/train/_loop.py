@@ -166,7 +166,7 @@ def fit(
     if run.folder is not None:
         run.folder.mkdir(parents=True, exist_ok=True)
         if resume and (run.folder / LAST).exists():
-            run.restore(checkpoint.read(run.folder / LAST))
+            run.restore(run.folder / LAST)
     try:
         with Interrupt() as run.interrupt:
             while len(run.history) < epochs and not run.out_of_patience(patience):
@@ -294,8 +294,15 @@ class _Run:
             "part": asdict(self.part),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to where `state` was taken."""
+    def restore(self, path: Path) -> None:
+        """Go back to where the checkpoint was written."""
+        try:
+            self._restore(checkpoint.read(path))
+        except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+            raise ValueError(f"fit: {str(path)!r} is no checkpoint of this training: {error!r}") from error
+        self.progress.say(f"resumed after {len(self.history)} epochs and {self.part.samples} samples")
+
+    def _restore(self, state: dict[str, Any]) -> None:
         kind, optimizer = state["optimizer"]
         samples, batch_size, data = state["data"]
         for name, saved, own in (
@@ -306,17 +313,21 @@ class _Run:
         ):
             if saved != own:
                 raise ValueError(f"fit: a resumed run must have the same {name}, {saved}, received {own}")
+        self.part = checkpoint.record(_Part, state["part"])
+        self.history.epochs = [checkpoint.record(Epoch, row) for row in state["history"]]
+        begun, counted = self.part.trained or data["position"] > 0, [self.part.samples]
+        if self.part.correct is not None:
+            counted.append(self.part.answers)
+        if any(begun != (count > 0) for count in counted):
+            raise ValueError(f"fit: a checkpoint must have counted what it learned, received {self.part}")
         _load(self.model, state["model"])
         checkpoint.restore_generators(self.model, state["generators"])
         self.optimizer.load_state_dict(optimizer)
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         self.data.load_state_dict(data)
-        self.history.epochs = [Epoch(**row) for row in state["history"]]
-        self.part = _Part(**state["part"])
         if self.keep_best and self.folder is not None and len(self.history):
             self.best = load(self.folder / BEST)
-        self.progress.say(f"resumed after {len(self.history)} epochs and {self.part.samples} samples")
 
     def _write(self, *, best: bool) -> None:
         if self.folder is not None:
@@ -395,7 +406,8 @@ def evaluate(model: nn.Module, data: Samples, loss: Loss | None = None) -> Evalu
     array([[1, 1],
            [0, 1]])
     """
-    return _measure(model, _loader(data, shuffle=False), nn.CrossEntropyLoss() if loss is None else loss, lambda: None)
+    loader = _loader(data, shuffle=False, op="evaluate")
+    return _measure(model, loader, nn.CrossEntropyLoss() if loss is None else loss, lambda: None)
 
 
 def _measure(model: nn.Module, data: DataLoader, loss: Loss, tick: Callable[[], None]) -> Evaluation:
@@ -431,11 +443,11 @@ def _predictions(outputs: Any, targets: Array) -> Array | None:
 # ---------------------------------------------------------------------------------------------------- plumbing
 
 
-def _loader(data: Samples, *, shuffle: bool) -> DataLoader:
+def _loader(data: Samples, *, shuffle: bool, op: str = "fit") -> DataLoader:
     if isinstance(data, DataLoader):
         return data
     if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError(f"fit: data must be a DataLoader or a pair (inputs, targets), received {type(data).__name__}")
+        raise TypeError(f"{op}: data must be a DataLoader or a pair (inputs, targets), received {type(data).__name__}")
     return DataLoader(*data, shuffle=shuffle)
 
 
