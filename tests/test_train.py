@@ -478,7 +478,7 @@ def test_evaluation_leaves_the_model_as_it_was() -> None:
 
 
 def test_evaluate_names_itself() -> None:
-    with pytest.raises(TypeError, match="^evaluate: data must be"):
+    with pytest.raises(TypeError, match=r"^evaluate: data must be"):
         train.evaluate(small_model(), IMAGES)  # type: ignore[arg-type]
 
 
