@@ -128,8 +128,11 @@ def coefficients(op: str, weights: Any, dtype: np.dtype[Any]) -> Array:
         raise ValueError(
             f"{op}: weights must have the axes (kH, kW), none of them empty, received weights of shape {given.shape}"
         )
-    with np.errstate(over="ignore"):
-        found = np.ascontiguousarray(given, dtype)
+    try:
+        with np.errstate(over="ignore"):
+            found = np.ascontiguousarray(given, dtype)
+    except MemoryError:
+        raise MemoryError(f"{op}: a copy of weights of shape {given.shape} cannot be held in memory") from None
     if np.isinf(found).any() and not np.isinf(given).any():
         raise ValueError(f"{op}: weights must be in the range of {dtype}")
     return found

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from calls import Call, Layer, all_calls, all_layers
+from filter_calls import wrong_calls
 from wrong import (
     BIG,
     Opaque,
@@ -614,6 +615,12 @@ def operator_cases() -> Iterator[Case]:
     """The sweep over the operators."""
     for call in CALLS.values():
         yield from (Case(call, name, wrong, call.name) for name, wrong in of_operator(call))
+
+
+def filter_cases() -> Iterator[Case]:
+    """The sweep over the filters of images."""
+    for call, name, wrong in wrong_calls():
+        yield Case(call, name, wrong, call.name)
 
 
 def layer_cases() -> Iterator[Case]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import bad_calls
+import filter_calls
 import numpy as np
 from bad_calls import CALLS
 from wrong import zeros
@@ -154,7 +155,7 @@ def _fitting(name: str, changes: dict[str, Any]) -> dict[str, Any]:
 
 def sweep() -> Iterator[tuple[str, Callable[[], Any]]]:
     """All of the sweep of bad input."""
-    for case in (*bad_calls.operator_cases(), *bad_calls.layer_cases()):
+    for case in (*bad_calls.operator_cases(), *bad_calls.layer_cases(), *bad_calls.filter_cases()):
         yield str(case), case.run
 
 
@@ -164,7 +165,12 @@ class TooLong(Exception):
 
 def main(family: str, seed: int = 0, count: int = 400) -> None:
     """Make the calls of a family."""
-    calls = {"named": named, "sweep": sweep, "random": lambda: random(seed, count)}[family]()
+    calls = {
+        "named": named,
+        "sweep": sweep,
+        "random": lambda: random(seed, count),
+        "filters": lambda: filter_calls.odd_calls(seed, count),
+    }[family]()
 
     def stop(*_: object) -> None:
         raise TooLong

@@ -15,6 +15,7 @@ import bad_calls
 import numpy as np
 import pytest
 from bad_calls import CALLS, LAYERS, Case
+from filter_calls import FILTERS
 
 
 def complaint(case: Case) -> str:
@@ -44,6 +45,11 @@ def test_the_right_call_is_right(name: str) -> None:
     CALLS[name]()
 
 
+@pytest.mark.parametrize("name", FILTERS)
+def test_the_right_filter_is_right(name: str) -> None:
+    assert np.isfinite(FILTERS[name]()).all()
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_right_layer_is_right(name: str) -> None:
     layer = LAYERS[name]()
@@ -53,15 +59,17 @@ def test_the_right_layer_is_right(name: str) -> None:
 
 OPERATORS = bad_calls.by_argument(bad_calls.operator_cases())
 IN_LAYERS = bad_calls.by_argument(bad_calls.layer_cases())
+IN_FILTERS = bad_calls.by_argument(bad_calls.filter_cases())
 
 
 def test_the_sweep_is_wide() -> None:
     assert sum(map(len, OPERATORS.values())) > 10_000
     assert sum(map(len, IN_LAYERS.values())) > 5_000
+    assert sum(map(len, IN_FILTERS.values())) > 700
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process, alarms")
-@pytest.mark.parametrize("family", ["sweep", "named", "random"])
+@pytest.mark.parametrize("family", ["sweep", "named", "random", "filters"])
 def test_the_process_survives(family: str) -> None:
     """Stands first: a crash in the tests below would end them all."""
     command = [sys.executable, "-X", "faulthandler", str(Path(__file__).with_name("extremes.py")), family]
@@ -73,6 +81,12 @@ def test_the_process_survives(family: str) -> None:
 @pytest.mark.parametrize("group", OPERATORS)
 def test_operators_refuse(group: str) -> None:
     complaints = {str(case): text for case in OPERATORS[group] if (text := complaint(case))}
+    assert not complaints
+
+
+@pytest.mark.parametrize("group", IN_FILTERS)
+def test_filters_refuse(group: str) -> None:
+    complaints = {str(case): text for case in IN_FILTERS[group] if (text := complaint(case))}
     assert not complaints
 
 
