@@ -46,8 +46,10 @@ const char *fc_isa_name(fc_isa isa)
 static const fc_table *table_of(fc_isa isa)
 {
     switch (isa) {
+#ifdef FC_HAVE_BASELINE
     case FC_BASELINE:
         return &fc_table_baseline;
+#endif
 #ifdef FC_HAVE_AVX2
     case FC_AVX2:
         return &fc_table_avx2;
@@ -66,7 +68,7 @@ int fc_isa_compiled(fc_isa isa) { return table_of(isa) != NULL; }
 int fc_isa_supported(fc_isa isa)
 {
     if (isa == FC_BASELINE)
-        return 1;
+        return table_of(isa) != NULL;
 #ifdef FC_X86
     return isa < FC_ISAS && table_of(isa) && x86_supports(isa);
 #else

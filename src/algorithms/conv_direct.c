@@ -362,7 +362,7 @@ static void FN(direct_tile)(const fc_corr *c, const FN(direct_feed) *f, const FN
 {
     int64_t high = c->axis[1].taps, wide = c->axis[2].taps, w = inside[2].to - inside[2].from;
     int64_t lines = w == wide ? fc_max(1, inside[1].to - inside[1].from) : 1;
-    int64_t slices = lines == high ? fc_max(1, inside[0].to - inside[0].from) : 1;
+    int64_t slices = w == wide && lines == high ? fc_max(1, inside[0].to - inside[0].from) : 1;
     const ptrdiff_t *tap_at = k->reds == f->channels ? f->tap_at : f->last_tap_at;
     int add = k->r > 0;
     for (int64_t d = inside[0].from; d < inside[0].to; d += slices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from typing import Any
 
@@ -333,6 +334,20 @@ def test_any_problem_in_any_layout(
     for got, want in zip(gradients, naive_backward(plain[3], *plain[:2], **conv.options), strict=True):
         assert_same(got, want, share=0)
     assert dot(forward(x, w, **conv.options, algorithm=algorithm), plain[3]) == dot(plain[0], gradients[0])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kernel", [k for k in itertools.product((1, 2, 3), repeat=3) if max(k) > 1], ids=str)
+def test_kernels_whose_taps_see_the_padding_on_some_axes_only(kernel: tuple[int, ...], isa: str) -> None:
+    """Small maps of any shape: what is left of a kernel inside is a box, of which any axis may be cut and any may be 1 wide."""
+    for size in itertools.product((1, 2, 4), repeat=3):
+        conv = Conv(2, 3, 4, size, kernel, padding="same")
+        x, w, _, gy = conv.data(np.float32)
+        with isa_limit(isa):
+            y = fc.conv3d(x, w, padding="same", algorithm="direct")
+            gx, _, _ = fc.conv3d_backward(gy, x, w, padding="same", algorithm="direct")
+        assert_same(y, reference.conv3d(x, w, padding="same"), share=0)
+        assert dot(y, gy) == dot(x, gx)
 
 
 @pytest.mark.parametrize("isa", ISAS)
