@@ -339,7 +339,7 @@ def test_any_problem_in_any_layout(
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kernel", [k for k in itertools.product((1, 2, 3), repeat=3) if max(k) > 1], ids=str)
 def test_kernels_whose_taps_see_the_padding_on_some_axes_only(kernel: tuple[int, ...], isa: str) -> None:
-    """Small maps of any shape: what is left of a kernel inside is a box, of which any axis may be cut and any may be 1 wide."""
+    """Small maps of any shape: what is left of a kernel inside is a box, and any axis of it may be cut or 1 wide."""
     for size in itertools.product((1, 2, 4), repeat=3):
         conv = Conv(2, 3, 4, size, kernel, padding="same")
         x, w, _, gy = conv.data(np.float32)
