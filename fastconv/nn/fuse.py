@@ -9,16 +9,25 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastconv.nn.conv import Conv1d, Conv2d, Conv3d
+from fastconv.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from fastconv.nn.linear import Linear
 from fastconv.nn.module import Module, Parameter
 from fastconv.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastconv.nn.shape import Identity
 
 __all__ = ["fused"]
 
-#: Which normalisation may follow which layer. None after Linear: whether its outputs are that one's channels depends on
-#: the number of axes of the input.
-_FOLLOWS: dict[type[Module], type[Module]] = {Conv1d: BatchNorm1d, Conv2d: BatchNorm2d, Conv3d: BatchNorm3d}
+#: Which normalisation may follow which layer.
+_FOLLOWS: dict[type[Module], type[Module]] = {
+    Conv1d: BatchNorm1d,
+    Conv2d: BatchNorm2d,
+    Conv3d: BatchNorm3d,
+    ConvTranspose1d: BatchNorm1d,
+    ConvTranspose2d: BatchNorm2d,
+    ConvTranspose3d: BatchNorm3d,
+    Linear: BatchNorm1d,
+}
+_TRANSPOSED = (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 
@@ -49,8 +58,8 @@ def fused(module: AnyModule) -> AnyModule:
 def _fits(layer: Module, norm: Module) -> bool:
     if type(layer) not in _FOLLOWS or type(norm) is not _FOLLOWS[type(layer)]:
         return False
-    channels: int = layer.weight.shape[0]  # type: ignore[attr-defined]
-    return layer.activation is None and norm.running_mean is not None and norm.num_features == channels  # type: ignore[attr-defined]
+    outputs = layer.out_features if isinstance(layer, Linear) else layer.out_channels  # type: ignore[attr-defined]
+    return layer.activation is None and norm.running_mean is not None and norm.num_features == outputs  # type: ignore[attr-defined]
 
 
 def _fold(layer: Any, norm: Any) -> None:
@@ -58,7 +67,13 @@ def _fold(layer: Any, norm: Any) -> None:
     mean, var = norm.running_mean.data.astype(np.float64), norm.running_var.data.astype(np.float64)
     scale = (1.0 if norm.weight is None else norm.weight.data) / np.sqrt(var + norm.eps)
     shift = (0.0 if norm.bias is None else norm.bias.data) - mean * scale
-    dtype = layer.weight.dtype
+    weight, dtype = layer.weight.data, layer.weight.dtype
     bias = 0.0 if layer.bias is None else layer.bias.data
     layer.bias = Parameter((bias * scale + shift).astype(dtype))
-    layer.weight.data[...] = layer.weight.data * scale.reshape(-1, *[1] * (layer.weight.data.ndim - 1))
+    if isinstance(layer, _TRANSPOSED):  # (in, out / groups, *kernel): the groups are parts of the first axis
+        parts = weight.reshape(layer.groups, -1, *weight.shape[1:])
+        parts[...] = parts * scale.reshape(layer.groups, 1, -1, *[1] * (weight.ndim - 2))
+    else:
+        weight[...] = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    if isinstance(layer, Linear):
+        layer.of_rows = True  # of three axes, the normalisation's channels would have been the second

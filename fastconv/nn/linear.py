@@ -66,13 +66,17 @@ class Linear(WeightedModule):
         self._create((self.out_features, self.in_features), self.out_features, bias, dtype, generator)
 
     _rectifies = True
+    #: Whether to take ``(N, in_features)`` alone: set where `fuse` folded the normalisation of such outputs in.
+    of_rows = False
 
     def _answer(self, input: ArrayLike, activation: str | None) -> NDArray[Any]:
+        self._check_axes(input)
         return F.linear(input, *self._arrays(), activation=activation)
 
     def _answer_and_way_back(
         self, input: ArrayLike, needs_input_grad: bool, activation: str | None
     ) -> tuple[NDArray[Any], Backward]:
+        self._check_axes(input)
         weight, bias = self._arrays()
         needs = self._needs(needs_input_grad)
         output = F.linear(input, weight, bias, activation=activation)
@@ -84,6 +88,13 @@ class Linear(WeightedModule):
             return grad_input
 
         return output, backward
+
+    def _check_axes(self, input: ArrayLike) -> None:
+        if self.of_rows and np.ndim(input) != 2:
+            raise ValueError(
+                "Linear: input must have the axes (N, in_features) where batch normalisation was folded in, "
+                f"received input of shape {np.shape(input)}"
+            )
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""

@@ -334,12 +334,14 @@ class Module:
         """Drop them."""
 
     def fuse(self: _Self) -> _Self:
-        """Return a copy for inference, in which each batch normalisation is part of the convolution before it.
+        """Return a copy for inference, in which each batch normalisation is part of the layer before it.
 
-        A convolution and the batch normalisation that follows it directly are one affine map:
+        A convolution, transposed or not, or a fully connected layer, and the batch normalisation that follows it
+        directly are one affine map:
         ``weight * scale`` and ``(bias - mean) * scale + shift`` with ``scale = gamma / sqrt(var + eps)`` for each
-        output channel, computed in float64. What they were folded from is replaced by `Identity`. Weights that several
-        places of the network share are left alone, as are transposed convolutions.
+        output channel, computed in float64. What was folded is replaced by `Identity`. Weights that several places of
+        the network share are left alone. A fully connected layer that took up a normalisation takes inputs of two axes
+        only: of three, the channels to normalise would be the second axis, not its outputs.
 
         Returns
         -------

@@ -136,6 +136,65 @@ def test_folding_changes_nothing_but_the_rounding(conv: Any, norm: Any, shape: A
     assert not fused.training
 
 
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("make", "norm", "shape"),
+    [
+        (lambda **o: nn.Linear(4, 6, **o), nn.BatchNorm1d, (5, 4)),
+        (lambda **o: nn.ConvTranspose1d(4, 6, 3, **o), nn.BatchNorm1d, (2, 4, 9)),
+        (lambda **o: nn.ConvTranspose2d(4, 6, (3, 2), 2, 1, 1, groups=2, **o), nn.BatchNorm2d, (2, 4, 5, 6)),
+        (lambda **o: nn.ConvTranspose3d(2, 6, 2, groups=2, dilation=2, **o), nn.BatchNorm3d, (2, 2, 3, 4, 3)),
+    ],
+    ids=["Linear", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"],
+)
+def test_folding_into_other_layers(make: Any, norm: Any, shape: Any, bias: bool, affine: bool) -> None:
+    rng = np.random.default_rng(7)
+    layer = make(bias=bias, dtype=np.float64, generator=8)
+    net = nn.Sequential(layer, untidy(norm(6, affine=affine, dtype=np.float64), 9), nn.LeakyReLU()).eval()
+    fused = net.fuse()
+    assert [type(part) for part in fused] == [type(layer), nn.Identity, nn.LeakyReLU]
+    x = rng.normal(size=shape)
+    y, back = net.forward(x)
+    got, got_back = fused.forward(x)
+    np.testing.assert_allclose(got, y, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(fused(x), y, rtol=0, atol=1e-13)
+    gy = rng.normal(size=y.shape)
+    np.testing.assert_allclose(got_back(gy), back(gy), rtol=0, atol=1e-13)
+
+
+def test_folding_is_exact_where_all_numbers_are_powers_of_two() -> None:
+    for layer, shape in (
+        (nn.Linear(4, 2, dtype=np.float64), (3, 4)),
+        (nn.ConvTranspose2d(4, 2, 2, groups=2, dtype=np.float64), (3, 4, 5, 6)),
+        (nn.Conv2d(4, 2, 2, groups=2, dtype=np.float64), (3, 4, 5, 6)),
+    ):
+        kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+        norm = kind(2, eps=0.25, dtype=np.float64)
+        rng = np.random.default_rng(1)
+        for parameter in layer.parameters():
+            parameter.data[...] = rng.integers(-3, 4, parameter.shape)
+        norm.running_mean.data[...] = (1, -2)  # type: ignore[union-attr]
+        norm.running_var.data[...] = (3.75, 0.0)  # type: ignore[union-attr]
+        norm.weight.data[...] = (3, -1)  # type: ignore[union-attr]
+        net = nn.Sequential(layer, norm).eval()
+        x = rng.integers(-3, 4, shape).astype(float)
+        np.testing.assert_array_equal(net.fuse()(x), net(x))
+        assert len(np.unique(net(x))) > 4
+
+
+def test_a_folded_linear_layer_takes_rows_alone() -> None:
+    """Of three axes the second is the channels' for batch normalisation, and the last the outputs' for Linear."""
+    net = nn.Sequential(nn.Linear(4, 3, generator=0), untidy(nn.BatchNorm1d(3), 1), nn.ReLU()).eval()
+    fused = net.fuse()
+    sequence = np.ones((2, 3, 4), np.float32)
+    assert net(sequence).shape == (2, 3, 3)
+    for call in (fused, fused.forward):
+        with pytest.raises(ValueError, match=r"input must have the axes \(N, in_features\).*shape \(2, 3, 4\)"):
+            call(sequence)
+    assert nn.Linear(4, 3)(sequence).shape == (2, 3, 3)
+
+
 def test_folding_through_a_network() -> None:
     rng = np.random.default_rng(10)
     body = nn.Sequential(
@@ -177,8 +236,9 @@ def test_what_cannot_be_folded_stays() -> None:
     rows = [
         (nn.Conv2d(2, 2, 1, activation="relu"), nn.BatchNorm2d(2)),
         (nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2, track_running_stats=False)),
-        (nn.ConvTranspose2d(2, 2, 1), nn.BatchNorm2d(2)),
-        (nn.Linear(2, 2), nn.BatchNorm1d(2)),
+        (nn.ConvTranspose2d(2, 2, 1), nn.BatchNorm1d(2)),
+        (nn.Linear(2, 2, activation="relu"), nn.BatchNorm1d(2)),
+        (nn.Linear(2, 3), nn.BatchNorm1d(2)),
     ]
     for row in rows:
         assert [type(part) for part in nn.Sequential(*row).eval().fuse()] == [type(part) for part in row]
