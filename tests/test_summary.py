@@ -43,7 +43,7 @@ def test_resnets_see_what_is_known(monkeypatch: pytest.MonkeyPatch, name: str) -
 
     Their ResNet-50 strides in the first 1x1 convolution and has 483; torchvision's strides in the 3x3 and has 427.
     """
-    monkeypatch.setattr(nn.init, "_fill", lambda weight, draw: weight)
+    monkeypatch.setattr(nn.init, "_fill", lambda weight, *_: weight)
     rows = {row.name: row for row in fc.summary(getattr(models, name)(), (3, 224, 224)).rows}
     last = "layer4.1.conv2" if name == "resnet18" else "layer4.2.conv3"
     assert rows[last].receptive_field == ((435, 435) if name == "resnet18" else (427, 427))

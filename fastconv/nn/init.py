@@ -2,7 +2,8 @@
 
 Every function fills a parameter (or array) in place and returns it. `generator` is a ``numpy.random.Generator``, a
 seed for a new one, or None for a seed from the system. The draws are made in float64, so one seed gives a float32 and
-a float64 layer the same weights up to rounding.
+a float64 layer the same weights up to rounding. Weights of more than 2**20 numbers are drawn in parts by several
+threads, each part by a generator of its own that `generator` seeds: the same numbers at any number of threads.
 
 The bounds come from `fan_in` and `fan_out`, the numbers of inputs that an output reads and of outputs that an input
 reaches: for a weight of shape ``(out, in / groups, *kernel)`` they are ``in / groups * prod(kernel)`` and
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _check as check
+from fastconv._threads import get_num_threads
 from fastconv.nn.module import Parameter
 
 __all__ = ["calculate_gain", "kaiming_normal_", "kaiming_uniform_", "normal_", "xavier_normal_", "xavier_uniform_"]
@@ -35,8 +37,13 @@ _Weight = TypeVar("_Weight", Parameter, NDArray[Any])
 #: As a layer's `generator`: leave its parameters as memory is, for a network that fills them all by rules of its own.
 LATER: Any = object()
 
-# Numbers drawn at a time: what a large layer's weights take in float64 is never held.
+# Numbers that one generator draws: larger weights are drawn in parts, by several threads.
+_PART = 1 << 20
+# Numbers drawn at a time: what a part takes in float64 is never held, and stays in a cache.
 _BLOCK = 1 << 15
+
+#: Fills a float64 array with draws of a generator.
+_Draw: TypeAlias = "Callable[[np.random.Generator, NDArray[np.float64]], None]"
 
 
 make_generator = check.generator
@@ -112,8 +119,7 @@ def kaiming_uniform_(
     True
     """
     bound = math.sqrt(3.0) * _kaiming_std("kaiming_uniform_", weight, a, mode, nonlinearity)
-    source = make_generator("kaiming_uniform_", generator)
-    return _fill(weight, lambda count: source.uniform(-bound, bound, count))
+    return _fill(weight, make_generator("kaiming_uniform_", generator), _uniform(bound))
 
 
 def kaiming_normal_(
@@ -162,8 +168,7 @@ def xavier_uniform_(weight: _Weight, gain: float = 1.0, *, generator: Generator 
     True
     """
     bound = gain * math.sqrt(6.0 / max(1, sum(fans("xavier_uniform_", weight))))
-    source = make_generator("xavier_uniform_", generator)
-    return _fill(weight, lambda count: source.uniform(-bound, bound, count))
+    return _fill(weight, make_generator("xavier_uniform_", generator), _uniform(bound))
 
 
 def xavier_normal_(weight: _Weight, gain: float = 1.0, *, generator: Generator = None) -> _Weight:
@@ -198,8 +203,13 @@ def normal_(weight: _Weight, mean: float = 0.0, std: float = 1.0, *, generator: 
     >>> bool(abs(normal_(np.empty(40_000), std=0.01, generator=0).std() - 0.01) < 1e-4)
     True
     """
-    source = make_generator("normal_", generator)
-    return _fill(weight, lambda count: source.normal(mean, std, count))
+
+    def draw(source: np.random.Generator, out: NDArray[np.float64]) -> None:
+        source.standard_normal(out=out)
+        out *= std
+        out += mean
+
+    return _fill(weight, make_generator("normal_", generator), draw)
 
 
 def fans(op: str, weight: Parameter | NDArray[Any]) -> tuple[int, int]:
@@ -235,7 +245,7 @@ def default_init_(layer: str, weight: Parameter, bias: Parameter | None, generat
     kaiming_uniform_(weight, a=math.sqrt(5.0), generator=source)
     if bias is not None:
         bound = 1.0 / math.sqrt(max(1, fans(layer, weight)[0]))
-        _fill(bias, lambda count: source.uniform(-bound, bound, count))
+        _fill(bias, source, _uniform(bound))
 
 
 def _kaiming_std(op: str, weight: Parameter | NDArray[Any], a: float, mode: str, nonlinearity: str) -> float:
@@ -245,13 +255,42 @@ def _kaiming_std(op: str, weight: Parameter | NDArray[Any], a: float, mode: str,
     return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))
 
 
-def _fill(weight: _Weight, draw: Callable[[int], NDArray[np.float64]]) -> _Weight:
-    """Fill with what `draw` gives for a number of elements, block by block."""
+def _uniform(bound: float) -> _Draw:
+    def draw(source: np.random.Generator, out: NDArray[np.float64]) -> None:
+        source.random(out=out)
+        out *= 2 * bound
+        out -= bound
+
+    return draw
+
+
+def _fill(weight: _Weight, source: np.random.Generator, draw: _Draw) -> _Weight:
+    """Fill with what `draw` gives, part by part; the parts depend on the size alone, never on the threads."""
     array = weight.data if isinstance(weight, Parameter) else weight
     flat = array.reshape(-1) if array.flags.c_contiguous else np.empty(array.size, array.dtype)
-    for start in range(0, flat.size, _BLOCK):
-        block = flat[start : start + _BLOCK]
-        block[...] = draw(block.size)
+    if flat.size <= _PART:
+        _fill_part(flat, source, draw)
+    else:
+        _fill_parts(flat, source, draw)
     if not array.flags.c_contiguous:
         array[...] = flat.reshape(array.shape)
     return weight
+
+
+def _fill_parts(flat: NDArray[Any], source: np.random.Generator, draw: _Draw) -> None:
+    from concurrent.futures import ThreadPoolExecutor  # slow to import, and only large weights need it
+
+    parts = [flat[start : start + _PART] for start in range(0, flat.size, _PART)]
+    # Seeds are drawn, not spawned: spawning would not move `source` on, and not every generator can.
+    seeds = source.integers(0, 2**64, (len(parts), 2), np.uint64, endpoint=False)
+    with ThreadPoolExecutor(min(get_num_threads(), len(parts))) as pool:
+        for _ in pool.map(lambda part, seed: _fill_part(part, np.random.default_rng(seed), draw), parts, seeds):
+            pass  # an exception of a part comes out here
+
+
+def _fill_part(flat: NDArray[Any], source: np.random.Generator, draw: _Draw) -> None:
+    buffer = np.empty(min(_BLOCK, flat.size))
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK]
+        draw(source, buffer[: block.size])
+        block[...] = buffer[: block.size]

@@ -65,7 +65,7 @@ VGG = {
 
 def build(monkeypatch: pytest.MonkeyPatch, name: str, **options: Any) -> nn.Module:
     """Make a network without filling its weights: names and shapes need no random numbers, and these take seconds."""
-    monkeypatch.setattr(nn.init, "_fill", lambda weight, draw: weight)
+    monkeypatch.setattr(nn.init, "_fill", lambda weight, *_: weight)
     return getattr(models, name)(**options)
 
 

@@ -72,7 +72,7 @@ def test_classes_channels_and_batches(
     assert model(x[:0]).shape == (0, 7)
 
 
-def zeros(weight: Any, draw: Any) -> Any:
+def zeros(weight: Any, *_: Any) -> Any:
     (weight.data if isinstance(weight, nn.Parameter) else weight)[...] = 0
     return weight
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastconv as fc
 from fastconv import nn
 from fastconv.nn import init
 
@@ -61,6 +62,38 @@ def test_a_generator_goes_on() -> None:
         init.xavier_normal_(np.empty((3, 3)), generator=generator),
         init.xavier_normal_(np.empty((3, 3)), generator=generator),
     )
+
+
+@pytest.mark.parametrize("fill", [init.normal_, init.kaiming_uniform_])
+def test_large_weights_are_the_same_at_any_number_of_threads(fill: Any) -> None:
+    """Weights of more than 2**20 numbers come in parts, each from a generator that the given one seeds."""
+    shape, part = (3, 700_000), 1 << 20
+    found = []
+    for threads in (1, 2, 3):
+        with fc.threads(threads):
+            generator = np.random.default_rng(3)
+            found.append(fill(np.empty(shape, np.float32), generator=generator))
+            assert generator.random() != np.random.default_rng(3).random()  # it went on
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+    flat = found[0].ravel()
+    assert not np.isin(flat[:1000], flat[part : part + 1000]).any()
+    double = fill(np.empty(shape[::-1]).T, generator=3)  # an array of other strides, of another precision
+    if fill is init.normal_:
+        np.testing.assert_array_equal(double.astype(np.float32), found[0])
+    assert abs(found[0].mean() / found[0].std()) < 4 / math.sqrt(flat.size)
+    edges = [flat[start : start + part].std() for start in range(0, flat.size, part)]
+    np.testing.assert_allclose(edges, found[0].std(), rtol=0.01)
+
+
+def test_small_weights_are_the_generators_own_numbers() -> None:
+    rng = np.random.default_rng(3)
+    np.testing.assert_array_equal(
+        init.normal_(np.empty((500, 99)), 1.5, 0.3, generator=3), rng.normal(1.5, 0.3, (500, 99))
+    )
+    bound = math.sqrt(3) * (init.calculate_gain("relu") / math.sqrt(99))
+    uniform = init.kaiming_uniform_(np.empty((500, 99)), nonlinearity="relu", generator=3)
+    np.testing.assert_array_equal(uniform, np.random.default_rng(3).uniform(-bound, bound, (500, 99)))
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def assert_same_way(ours: nn.Module, theirs: Any, x: np.ndarray) -> None:
              *(f"resnet{depth}" for depth in STAGES)],
 )  # fmt: skip
 def test_names_shapes_and_layers(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(nn.init, "_fill", lambda weight, draw: weight)
+    monkeypatch.setattr(nn.init, "_fill", lambda weight, *_: weight)
     ours, theirs = getattr(models, name)(), torch_twin(name)
     held = [*ours.named_parameters(), *ours.named_buffers()]
     expected = {key: tuple(tensor.shape) for key, tensor in theirs.state_dict().items()}
@@ -183,7 +183,7 @@ def test_resnets(bottleneck: bool, training: bool) -> None:
 @pytest.mark.parametrize("name", ["vgg11_bn", "alexnet"])
 def test_features_of_vgg_and_alexnet(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """All but the fully connected layers, which take gigabytes in float64."""
-    monkeypatch.setattr(nn.init, "_fill", lambda weight, draw: weight)  # weights are torch's
+    monkeypatch.setattr(nn.init, "_fill", lambda weight, *_: weight)  # weights are torch's
     torch.manual_seed(0)
     theirs = torch_twin(name)[:3].to_empty(device="cpu").double()
     for layer in theirs.modules():
