@@ -89,13 +89,15 @@ def _unpool_backward(op: str, n: int, grad_output: Any, indices: Any) -> Array:
             f"{op}: indices must have the batch and channels of grad_output, whose shape is {gy.shape}, "
             f"received indices of shape {at.shape}"
         )
+    result = _check.result(op, at.shape, dtype)  # before a look at indices, which may be a view beyond any memory
     if at.size == 0:
-        return _check.result(op, at.shape, dtype)
+        return result
     size = gy.shape[-n:]
     if at.min() < 0 or at.max() >= prod(size):
         refuse(op, at, size)
     leading = np.ix_(*map(np.arange, gy.shape[:-n]), *[np.zeros(1, np.int64)] * n)[:-n]
-    return np.ascontiguousarray(gy[(*leading, *np.unravel_index(at, size))], dtype)
+    result[...] = gy[(*leading, *np.unravel_index(at, size))]
+    return result
 
 
 # ---------------------------------------------------------------------------------------------------- max_unpool

@@ -142,6 +142,9 @@ def indices(call: Call) -> Iterator[Wrong]:
     yield Wrong(np.full(right.shape, nan), TypeError, "integer", "float64")
     yield Wrong(None, TypeError, "integer", "")
     yield Wrong([[0], [0, 1]], TypeError, "integer|array", "")
+    if call.name.startswith("max_unpool") and call.name.endswith("_backward"):  # which takes more than the input had
+        endless = np.broadcast_to(np.int64(0), (*right.shape[:-1], 2**40))
+        yield Wrong(endless, MemoryError, "cannot be held in memory", str(endless.shape))
     for shape in other_shapes(right.shape):
         free = call.name.startswith("max_unpool") and call.name.endswith("_backward")
         if max(shape, default=0) < 2**31 and not (
