@@ -88,14 +88,6 @@ def test_targets_of_any_integer_dtype(dtype: Any) -> None:
         np.testing.assert_allclose(grad, F.cross_entropy_backward(1.0, x, target), rtol=1e-14)
 
 
-def test_inputs_stay_as_they_are() -> None:
-    x, target = problem((5, 4))
-    x.setflags(write=False)
-    target.setflags(write=False)
-    F.cross_entropy(x, target)
-    F.cross_entropy_backward(np.float64(1), x, target)
-
-
 BAD: list[tuple[Any, Any, dict[str, Any], type[Exception], str]] = [
     (np.zeros((2, 3)), [0, 3], {}, ValueError, "target must hold classes from 0 to 2, received target with 3"),
     (np.zeros((2, 3)), [0, -1], {}, ValueError, "target must hold classes from 0 to 2, received target with -1"),
