@@ -30,6 +30,7 @@ __all__ = [
     "short_of_rows",
     "sizes_of",
     "wgrad_direct_cycles",
+    "wgrad_swapped_cycles",
     "wgrad_winograd_cycles",
     "winograd_cycles",
 ]
@@ -179,6 +180,8 @@ def bands_cycles(problem: ConvProblem, op: int, s: Sizes, lanes: int) -> float:
         return 0.0
     high, wide = (math.prod(a.out if forward else a.size for a in part) for part in (axes[:-1], axes[-1:]))
     taps = s.taps if forward else s.taps / step ** len(axes)
+    if high < 4:  # rows one by one: a sum waits for its last product
+        taps *= 3 * products_a_cycle()
     each = (2.3 if step == 2 and forward else 1.0) * ((8 if products_a_cycle() == 1 else 13) + taps)
     return (high * -(-wide // lanes) * each + 60 * products_a_cycle()) * s.rows * s.images
 
@@ -222,7 +225,16 @@ def wgrad_direct_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
     Inputs of many channels are read where they lie, tap by tap, without padding.
     """
     inside = math.prod(_inside(a) for a in problem.axes) if s.reds >= 32 and s.taps <= 128 else 1.0
-    return 1.15 * inside * s.macs / s.rows * -(-s.rows // lanes) + 1.0 * s.rows * s.reds * s.taps
+    plain = 1.15 * inside * s.macs / s.rows * -(-s.rows // lanes) + 1.0 * s.rows * s.reds * s.taps
+    return min(plain, wgrad_swapped_cycles(problem, s, lanes))
+
+
+def wgrad_swapped_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
+    """The same with input channels in the lanes: every input is turned, and meets those taps that its place allows."""
+    inputs = float(s.images * math.prod(a.size for a in problem.axes))
+    pairs = inputs * s.taps / math.prod(min(a.stride, a.kernel) for a in problem.axes)
+    turn = (0.6 if problem.axes[-1].stride == 1 else 1.5) * products_a_cycle()
+    return 1.15 * pairs * -(-s.reds // lanes) * s.rows + turn * inputs * s.reds
 
 
 def wgrad_winograd_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:

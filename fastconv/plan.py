@@ -29,6 +29,7 @@ from fastconv._costs import (
     short_of_rows,
     sizes_of,
     wgrad_direct_cycles,
+    wgrad_swapped_cycles,
     wgrad_winograd_cycles,
     winograd_cycles,
 )
@@ -178,8 +179,9 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
         sums = 15.0 * s.rows * s.reds * s.taps  # across lanes
         bands = bands_cycles(problem, CONV_WEIGHT_GRAD, s, lanes)
         flat = 2 * s.macs / lanes + (0.5 * s.planes + sums) * s.images
+        plain = short_of_rows(s, lanes) * s.macs / s.rows * -(-s.rows // lanes) + 0.5 * s.planes * s.images
         costs = {
-            "direct": short_of_rows(s, lanes) * s.macs / s.rows * -(-s.rows // lanes) + 0.5 * s.planes * s.images,
+            "direct": min(plain, wgrad_swapped_cycles(problem, s, lanes)),
             "depthwise": bands + sums * problem.groups if bands else flat,
         }
         if fits_grouped(problem, s):
@@ -197,6 +199,8 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
         if winograd < plain:
             return "winograd", f"36 products for 9 taps over a 4x4 tile instead of 144 {estimate}"
         return "direct", f"transforms would cost more than Winograd's products save {estimate}"
+    if wgrad_swapped_cycles(problem, s, lanes) <= wgrad_direct_cycles(problem, s, lanes):
+        return "direct", "input channels in the lanes, since they fill them better; the output's gradient broadcast"
     return "direct", "output channels in the lanes, inputs broadcast from where they lie or from a padded panel"
 
 

@@ -31,6 +31,8 @@
 #include "algorithms/grouped_common.h"
 #include "algorithms/conv_grouped.c"
 #include "algorithms/conv_winograd.c"
+#include "algorithms/weight_grad_tile.h"
+#include "algorithms/weight_grad_in_place.h"
 #include "algorithms/weight_grad.c"
 #include "algorithms/weight_grad_depthwise.c"
 #include "algorithms/weight_grad_grouped.c"

@@ -355,6 +355,11 @@ LARGE_CONVS = [
     Conv(5, 33, 20, (3, 5, 6), (2, 3, 3), padding=1),
     Conv(2, 48, 70, (31, 23), (1, 1), stride=(3, 2)),
     Conv(3, 48, 37, (5, 5), (1, 1)),
+    # weight gradients with input channels in the lanes: few output channels, strides, dilation, inputs without taps
+    Conv(2, 40, 3, (23, 31), (3, 5), padding=(1, 2)),
+    Conv(1, 33, 1, (40, 41), (5, 4), stride=(3, 2), padding=((4, 0), (1, 3)), dilation=(1, 2)),
+    Conv(2, 35, 36, (12, 9), (1, 5), padding=(0, 2)),
+    Conv(1, 17, 2, (5, 9, 8), (2, 3, 1), stride=(1, 2, 3), padding=1, groups=2),
     # taps in the padding: images side by side or one, shared panels, three axes, pixels that see nothing else
     Conv(9, 19, 37, (7, 7), (5, 5), padding=2),
     Conv(3, 530, 33, (8, 9), (3, 3), padding=3, dilation=3),

@@ -9,9 +9,18 @@ static inline void FN(copy_run)(real *dst, const real *src, ptrdiff_t stride, pt
             FN(store)(dst + i, FN(load)(src + i));
         if (i < n)
             FN(store_n)(dst + i, FN(load_n)(src + i, n - i), n - i);
-    } else if (stride == 2) { /* a constant lets the compiler deinterleave with shuffles */
-        for (ptrdiff_t i = 0; i < n; i++)
+    } else if (stride == 2) {
+#ifdef FC_HAS_MASKS
+        for (ptrdiff_t i = 0; i < n; i += VL) { /* nothing is read behind the last element */
+            ptrdiff_t more = 2 * (n - i) - 1;
+            vec a = FN(load_n)(src + 2 * i, more < VL ? more : VL);
+            vec b = FN(load_n)(src + 2 * i + VL, more < VL ? 0 : more < 2 * VL ? more - VL : VL);
+            FN(store_n)(dst + i, FN(evens)(a, b), n - i < VL ? n - i : VL);
+        }
+#else
+        for (ptrdiff_t i = 0; i < n; i++) /* a constant lets the compiler deinterleave with shuffles */
             dst[i] = src[2 * i];
+#endif
     } else {
         for (ptrdiff_t i = 0; i < n; i++)
             dst[i] = src[i * stride];

@@ -129,6 +129,21 @@ def test_kernels_of_many_taps(algorithm: str, isa: str) -> None:
     assert_same(gw, np.einsum("kj,ctj->kct", gy[0], windows).astype(np.float32))
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_an_infinity_reaches_the_taps_that_meet_it_alone(isa: str) -> None:
+    rng = np.random.default_rng(4)
+    x, w, gy = whole(rng, 2, 40, 17, 18), whole(rng, 2, 40, 3, 3), whole(rng, 2, 2, 8, 8)
+    for at, taps in (((0, 5, 0, 0), [0]), ((1, 7, 16, 4), [6, 8]), ((1, 9, 3, 17), [])):
+        x[at] = np.inf
+        with isa_limit(isa):
+            gw = fc.conv2d_backward(np.abs(gy) + 1, x, w, stride=2, algorithm="direct")[1].reshape(2, 40, 9)
+        assert np.isinf(gw[:, at[1], taps]).all()
+        x[at] = 0
+        clean = reference.conv2d_backward(np.abs(gy) + 1, x, w, stride=2)[1].reshape(2, 40, 9)
+        gw[:, at[1], taps] = clean[:, at[1], taps]
+        assert_same(gw, clean)
+
+
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])
 def test_weights_beyond_what_is_packed_at_a_time(algorithm: str) -> None:
     rng = np.random.default_rng(3)
