@@ -35,7 +35,7 @@ def scale(op: str, grad: Array, shape: tuple[int, ...], reduction: str, divisor:
         )
     if reduction != "mean":
         return grad
-    return np.asarray(grad / divisor if divisor > 0 else np.zeros_like(grad))
+    return np.asarray(grad / divisor if divisor != 0 else np.zeros_like(grad))
 
 
 def checked(op: str, reduction: Any) -> str:

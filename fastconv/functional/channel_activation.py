@@ -160,7 +160,9 @@ def maxout(input: ArrayLike, pool_size: int, dim: int = 1) -> tuple[Array, Array
     parts = x.reshape(*x.shape[:axis], channels // size, size, *x.shape[axis + 1 :])
     index: list[Any] = [slice(None)] * parts.ndim
     index[axis + 1] = 0
-    best = np.array(parts[tuple(index)], order="C")
+    first = parts[tuple(index)]
+    best = check.result(op, first.shape, x.dtype)
+    best[...] = first
     choice = check.result(op, best.shape, np.dtype(np.int64), zero=True)
     for number in range(1, size):
         index[axis + 1] = number
@@ -211,12 +213,12 @@ def maxout_backward(grad_output: ArrayLike, choice: ArrayLike, pool_size: int, d
     if chosen.dtype.kind not in "iu":
         raise TypeError(f"{op}: choice must hold integers, received choice of dtype {chosen.dtype}")
     check.grad(op, grad, chosen.shape)
+    shape = (*grad.shape[: axis + 1], size, *grad.shape[axis + 1 :])
+    check.countable(op, shape, dtype)
+    result = check.result(op, shape, grad.dtype)  # before a look at choice, which may be a view beyond any memory
     low, high = chosen.min(initial=0), chosen.max(initial=0)
     if low < 0 or high >= size:
         raise ValueError(f"{op}: choice must be from 0 to {size - 1}, received {low if low < 0 else high}")
-    shape = (*grad.shape[: axis + 1], size, *grad.shape[axis + 1 :])
-    check.countable(op, shape, dtype)
-    result = check.result(op, shape, grad.dtype)
     for number in range(size):
         index = (slice(None),) * (axis + 1) + (number,)
         result[index] = np.where(chosen == number, grad, 0)

@@ -79,7 +79,7 @@ def cross_entropy(
     goal = _goal(op, x, target, weight, ignore_index, label_smoothing, probabilities=True)
     checked(op, reduction)
     with np.errstate(all="ignore"):
-        below = below_maximum(x, goal.axis)
+        below = below_maximum(op, x, goal.axis)
         sums = np.exp(below).sum(axis=goal.axis, keepdims=True)
         return reduced(_cross_entropies(below, sums, goal), reduction, dtype, goal.divisor)
 
@@ -146,7 +146,7 @@ def cross_entropy_and_gradient(
     checked(op, reduction)
     factor = scale(op, np.ones((), x.dtype), goal.loss_shape(x), reduction, goal.divisor)
     with np.errstate(all="ignore"):
-        below = below_maximum(x, goal.axis)
+        below = below_maximum(op, x, goal.axis)
         result = np.exp(below)
         sums = result.sum(axis=goal.axis, keepdims=True)
         loss = reduced(_cross_entropies(below, sums, goal), reduction, dtype, goal.divisor)

@@ -43,7 +43,7 @@ def softmax(input: ArrayLike, dim: int = -1) -> NDArray[Any]:
     dtype, [x] = check.data("softmax", input=input)
     axis = check.axis("softmax", dim, x)
     with np.errstate(all="ignore"):
-        y, total = _exponentials(x, axis)
+        y, total = _exponentials("softmax", x, axis)
         y /= total
     return np.asarray(y, dtype)
 
@@ -116,7 +116,7 @@ def log_softmax(input: ArrayLike, dim: int = -1) -> NDArray[Any]:
     dtype, [x] = check.data("log_softmax", input=input)
     axis = check.axis("log_softmax", dim, x)
     with np.errstate(all="ignore"):
-        y = below_maximum(x, axis)
+        y = below_maximum("log_softmax", x, axis)
         y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
     return np.asarray(y, dtype)
 
@@ -159,14 +159,15 @@ def log_softmax_backward(grad_output: ArrayLike, output: ArrayLike, dim: int = -
     return np.asarray(result, dtype)
 
 
-def below_maximum(x: NDArray[Any], axis: int) -> NDArray[Any]:
+def below_maximum(op: str, x: NDArray[Any], axis: int) -> NDArray[Any]:
     """Return x minus its maximum along the axis, as a new array: exponentials of it cannot overflow."""
-    below: NDArray[Any] = np.subtract(x, x.max(axis=axis, keepdims=True, initial=-np.inf), order="C")
+    below = check.result(op, x.shape, x.dtype)  # before a look at x, which may be a view beyond any memory
+    np.subtract(x, x.max(axis=axis, keepdims=True, initial=-np.inf), out=below)
     return below
 
 
-def _exponentials(x: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _exponentials(op: str, x: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return exp(x - max) along the axis, and its sum."""
-    y = below_maximum(x, axis)
+    y = below_maximum(op, x, axis)
     np.exp(y, out=y)
     return y, y.sum(axis=axis, keepdims=True)

@@ -120,8 +120,9 @@ def test_refuses(name: str, changes: dict[str, Any], error: type[Exception], mes
         (np.full((2, 2), -1), ValueError, "received -1"),
         (np.zeros((2, 2)), TypeError, "choice must hold integers, received choice of dtype float64"),
         (np.zeros((2, 3), int), ValueError, "grad_output must have the shape"),
+        (np.broadcast_to(0, (2, 2**40)), MemoryError, "cannot be held in memory"),
     ],
 )
 def test_refuses_choices(choice: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^maxout_backward: .*{message}"):
-        F.maxout_backward(np.ones((2, 2)), choice, 2)
+        F.maxout_backward(np.broadcast_to(1.0, choice.shape) if choice.size > 9 else np.ones((2, 2)), choice, 2)

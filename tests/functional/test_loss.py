@@ -77,6 +77,18 @@ def test_empty_batch_and_special_values_warn_of_nothing() -> None:
         assert np.isnan(losses).tolist() == [True, False]
 
 
+def test_weights_may_add_up_to_less_than_zero() -> None:
+    x, target = problem((4, 3))
+    weight = np.array([-1.0, 0.5, -2.0])
+    for name in ("cross_entropy", "nll_loss"):
+        loss, want = (getattr(module, name)(x, target, weight) for module in (F, reference))
+        assert loss == pytest.approx(float(want), rel=1e-14)
+        backward = f"{name}_backward"
+        grad, want = (getattr(module, backward)(np.float64(1), x, target, weight) for module in (F, reference))
+        assert np.abs(grad).max() > 0
+        np.testing.assert_allclose(grad, want, rtol=1e-13)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, ">i4", np.uint64])
 def test_targets_of_any_integer_dtype(dtype: Any) -> None:
     x, target = problem((2, 3, 4, 5))
