@@ -53,47 +53,9 @@ def all_calls(
         found[name] = Call(name, axes, arguments)
 
     for n in DIMS:
-        size = spatial[n]
-        half, full, taps = halved(size), tuple(2 * s for s in size), (3,) * n
-        x = data(batch, channels, *size)
-        window = {"kernel_size": 3, "stride": 2, "padding": 1}
-        options = {"stride": 2, "padding": 1, "dilation": 1, "groups": 2}
-        w = data(outputs, channels // 2, *taps)
-        gy = data(batch, outputs, *half)
-        add(f"conv{n}d", n, input=x, weight=w, bias=data(outputs), **options)
-        add(f"conv{n}d_backward", n, grad_output=gy, input=x, weight=w, **options)
-        if n < 3:
-            w, name = data(*half, outputs, channels // 2, *taps), f"locally_connected{n}d"
-            add(name, n, input=x, weight=w, bias=data(outputs, *half), **options)
-            add(f"{name}_backward", n, grad_output=gy, input=x, weight=w, **options)
-        if n == 2:
-            w = data(3, 2, outputs, channels // 2, *taps)
-            add("tiled_conv2d", n, input=x, weight=w, bias=data(outputs, 3, 2), **options)
-            add("tiled_conv2d_backward", n, grad_output=gy, input=x, weight=w, **options)
-        w = data(channels, outputs // 2, *taps)
-        options = {**options, "output_padding": 1}
-        add(f"conv_transpose{n}d", n, input=x, weight=w, bias=data(outputs), **options)
-        add(f"conv_transpose{n}d_backward", n, grad_output=data(batch, outputs, *full), input=x, weight=w, **options)
-
-        places = rng.integers(0, prod(size), (batch, channels, *half))
-        gy = data(batch, channels, *half)
-        add(f"max_pool{n}d", n, input=x, **window, dilation=1, ceil_mode=False, return_indices=True)
-        add(f"max_pool{n}d_backward", n, grad_output=gy, indices=places, input_shape=x.shape)
-        mean = {**window, "ceil_mode": False, "count_include_pad": True, "divisor_override": None}
-        add(f"avg_pool{n}d", n, input=x, **mean)
-        add(f"avg_pool{n}d_backward", n, grad_output=gy, input_shape=x.shape, **mean)
-        add(f"adaptive_avg_pool{n}d", n, input=x, output_size=3)
-        add(f"adaptive_avg_pool{n}d_backward", n, grad_output=data(batch, channels, *taps), input_shape=x.shape)
-        add(f"adaptive_max_pool{n}d", n, input=x, output_size=3, return_indices=True)
-        at = rng.integers(0, prod(size), (batch, channels, *taps))
-        add(f"adaptive_max_pool{n}d_backward", n, grad_output=data(*at.shape), indices=at, input_shape=x.shape)
-        at = rng.integers(0, prod(full), x.shape)
-        add(f"max_unpool{n}d", n, input=x, indices=at, kernel_size=2, stride=2, padding=0, output_size=None)
-        add(f"max_unpool{n}d_backward", n, grad_output=data(batch, channels, *full), indices=at)
-        power = {"norm_type": 2.0, "kernel_size": 2, "stride": 2, "ceil_mode": False}
-        add(f"lp_pool{n}d", n, input=x, **power)
-        lp = data(batch, channels, *(s // 2 for s in size))
-        add(f"lp_pool{n}d_backward", n, grad_output=lp, input=x, **power)
+        x = data(batch, channels, *spatial[n])
+        convolutions(add, data, x, outputs)
+        pools(add, data, x, rng)
 
     size = spatial[2]
     x, columns = data(batch, channels, *size), data(batch, channels * 9, prod(halved(size)))
@@ -132,6 +94,55 @@ def all_calls(
         add(f"{name}_backward", 0, grad_output=data(*rows.shape), **pair)
     norms(add, data, x)
     return found
+
+
+def convolutions(add: Any, data: Any, x: Array, outputs: int) -> None:
+    """Add calls of the convolutions of an input, and of connections with kernels apart."""
+    (batch, channels, *size), n = x.shape, x.ndim - 2
+    half, full, taps = halved(size), tuple(2 * s for s in size), (3,) * n
+    options = {"stride": 2, "padding": 1, "dilation": 1, "groups": 2}
+    w = data(outputs, channels // 2, *taps)
+    gy = data(batch, outputs, *half)
+    add(f"conv{n}d", n, input=x, weight=w, bias=data(outputs), **options)
+    add(f"conv{n}d_backward", n, grad_output=gy, input=x, weight=w, **options)
+    if n < 3:
+        w, name = data(*half, outputs, channels // 2, *taps), f"locally_connected{n}d"
+        add(name, n, input=x, weight=w, bias=data(outputs, *half), **options)
+        add(f"{name}_backward", n, grad_output=gy, input=x, weight=w, **options)
+    if n == 2:
+        w = data(3, 2, outputs, channels // 2, *taps)
+        add("tiled_conv2d", n, input=x, weight=w, bias=data(outputs, 3, 2), **options)
+        add("tiled_conv2d_backward", n, grad_output=gy, input=x, weight=w, **options)
+    w = data(channels, outputs // 2, *taps)
+    options = {**options, "output_padding": 1}
+    add(f"conv_transpose{n}d", n, input=x, weight=w, bias=data(outputs), **options)
+    add(f"conv_transpose{n}d_backward", n, grad_output=data(batch, outputs, *full), input=x, weight=w, **options)
+
+
+def pools(add: Any, data: Any, x: Array, rng: np.random.Generator) -> None:
+    """Add calls of pooling and unpooling of an input."""
+    (batch, channels, *size), n = x.shape, x.ndim - 2
+    half, full, taps = halved(size), tuple(2 * s for s in size), (3,) * n
+    window = {"kernel_size": 3, "stride": 2, "padding": 1}
+    places = rng.integers(0, prod(size), (batch, channels, *half))
+    gy = data(batch, channels, *half)
+    add(f"max_pool{n}d", n, input=x, **window, dilation=1, ceil_mode=False, return_indices=True)
+    add(f"max_pool{n}d_backward", n, grad_output=gy, indices=places, input_shape=x.shape)
+    mean = {**window, "ceil_mode": False, "count_include_pad": True, "divisor_override": None}
+    add(f"avg_pool{n}d", n, input=x, **mean)
+    add(f"avg_pool{n}d_backward", n, grad_output=gy, input_shape=x.shape, **mean)
+    add(f"adaptive_avg_pool{n}d", n, input=x, output_size=3)
+    add(f"adaptive_avg_pool{n}d_backward", n, grad_output=data(batch, channels, *taps), input_shape=x.shape)
+    add(f"adaptive_max_pool{n}d", n, input=x, output_size=3, return_indices=True)
+    at = rng.integers(0, prod(size), (batch, channels, *taps))
+    add(f"adaptive_max_pool{n}d_backward", n, grad_output=data(*at.shape), indices=at, input_shape=x.shape)
+    at = rng.integers(0, prod(full), x.shape)
+    add(f"max_unpool{n}d", n, input=x, indices=at, kernel_size=2, stride=2, padding=0, output_size=None)
+    add(f"max_unpool{n}d_backward", n, grad_output=data(batch, channels, *full), indices=at)
+    power = {"norm_type": 2.0, "kernel_size": 2, "stride": 2, "ceil_mode": False}
+    add(f"lp_pool{n}d", n, input=x, **power)
+    lp = data(batch, channels, *(s // 2 for s in size))
+    add(f"lp_pool{n}d_backward", n, grad_output=lp, input=x, **power)
 
 
 def elementwise(add: Any, data: Any, x: Array) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import bad_calls
 import filter_calls
 import numpy as np
-from bad_calls import CALLS
+from right import CALLS
 from wrong import zeros
 
 import fastconv as fc

@@ -14,8 +14,9 @@ from pathlib import Path
 import bad_calls
 import numpy as np
 import pytest
-from bad_calls import CALLS, LAYERS, Case
+from bad_calls import Case
 from filter_calls import FILTERS
+from right import CALLS, LAYERS
 
 
 def complaint(case: Case) -> str:
