@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import fastconv as fc
@@ -46,8 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser : argparse.ArgumentParser
     """
     parser.add_argument("--quick", action="store_true", help="under 30 seconds: fewer rounds, less memory, one seed")
-    parser.add_argument("--json", metavar="FILE", help="write all results as JSON")
-    parser.add_argument("--plot", metavar="FILE.png", help="draw parameters, memory and time against image size")
+    parser.add_argument("--json", type=_file, metavar="FILE", help="write all results as JSON")
+    parser.add_argument(
+        "--plot", type=_picture, metavar="FILE.png", help="draw parameters, memory and time against image size"
+    )
     parser.add_argument("--threads", type=_positive, metavar="N", help="threads (default: as fastconv chooses)")
     parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="images a call (default: 1)")
     parser.add_argument("--seed", type=_seed, default=0, metavar="S", help="first of the seeds (default: 0)")
@@ -71,14 +74,15 @@ def run(options: argparse.Namespace) -> int:
     Returns
     -------
     int
-        The exit code: 0; 1 where a result is wrong or LeNet-5 misses its accuracy; 2 where a package is missing.
+        The exit code: 0; 1 where a result is wrong or LeNet-5 misses its accuracy; 2 where a package is missing or a
+        file cannot be written.
     """
     try:
         if options.plot:
             plot.check_plotting()
         photographs(), digits()
         return _run(options)
-    except MissingExtraError as error:
+    except (MissingExtraError, OSError) as error:
         print(f"fastconv bench: {error}", file=sys.stderr)
         return 2
     except WrongResultError as error:
@@ -178,6 +182,18 @@ def _progress(total: int) -> Iterator[Progress]:
                 yield bar
             return
     yield _Silent()
+
+
+def _file(text: str) -> str:
+    if not Path(text).absolute().parent.is_dir():  # said now, not after minutes of measuring
+        raise argparse.ArgumentTypeError(f"must lie in a folder that exists, received {text}")
+    return text
+
+
+def _picture(text: str) -> str:
+    if Path(text).suffix not in (".png", ".pdf", ".svg"):
+        raise argparse.ArgumentTypeError(f"must end in .png, .pdf or .svg, received {text}")
+    return _file(text)
 
 
 def _positive(text: str) -> int:

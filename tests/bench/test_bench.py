@@ -281,7 +281,18 @@ def test_a_missing_extra_says_what_to_install(
     assert "sklearn" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--threads", "0"], ["--batch", "-1"], ["--seed", "-1"], ["--memory", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--threads", "0"],
+        ["--batch", "-1"],
+        ["--seed", "-1"],
+        ["--memory", "x"],
+        ["--json", "no/such/folder/a.json"],
+        ["--plot", "no/such/folder/a.png"],
+        ["--plot", "a.docx"],
+    ],
+)
 def test_bad_options_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["bench", *arguments])
