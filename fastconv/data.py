@@ -261,7 +261,7 @@ class RandomShift:
 
     def __call__(self, images: Array, generator: np.random.Generator) -> Array:
         """Return images of the same shape ``(N, C, H, W)``."""
-        (height, width), (rows, columns) = images.shape[-2:], self.pixels
+        (height, width), (rows, columns) = _batch("RandomShift", images).shape[-2:], self.pixels
         return _windows("RandomShift", images, height, width, rows, columns, self.fill, generator)
 
     def __repr__(self) -> str:
@@ -298,22 +298,27 @@ class RandomFlip:
 
     def __call__(self, images: Array, generator: np.random.Generator) -> Array:
         """Return images of the same shape ``(N, C, H, W)``."""
-        chosen = generator.random(len(images)) < self.p
-        result = images.copy()
-        result[chosen] = np.flip(images[chosen], self.axis)
+        result = _batch("RandomFlip", images).copy()
+        chosen = generator.random(len(result)) < self.p
+        result[chosen] = np.flip(result[chosen], self.axis)
         return result
 
     def __repr__(self) -> str:
         return f"RandomFlip(p={self.p}, axis={self.axis})"
 
 
+def _batch(op: str, images: Array) -> Array:
+    array = np.asarray(images)
+    if array.ndim != 4:
+        raise ValueError(f"{op}: images must have the axes (N, C, H, W), received shape {array.shape}")
+    return array
+
+
 def _windows(
     op: str, images: Array, height: int, width: int, rows: int, columns: int, fill: float, rng: np.random.Generator
 ) -> Array:
     """Add rows and columns on all sides, then cut a window out of each image at a place of its own."""
-    if images.ndim != 4:
-        raise ValueError(f"{op}: images must have the axes (N, C, H, W), received shape {images.shape}")
-    padded = images
+    padded = images = _batch(op, images)
     if rows or columns:
         widths = ((0, 0), (0, 0), (rows, rows), (columns, columns))
         padded = np.pad(images, widths, constant_values=fill)
@@ -409,27 +414,39 @@ def split(count: int, validation: int = 0, *, generator: Generator = 0) -> Split
     return Split(rest[~held], rest[held], index[::3])
 
 
-def resize(images: NDArray[np.floating], height: int, width: int) -> NDArray[Any]:
+def resize(images: ArrayLike, height: int, width: int) -> NDArray[Any]:
     """Resize images bilinearly; pixel centres are aligned and the rim is repeated.
 
     Parameters
     ----------
-    images : ndarray of shape (..., H, W)
+    images : array_like of shape (..., H, W)
+        float16, float32 or float64.
     height, width : int
         The new size.
 
     Returns
     -------
     ndarray of shape (..., height, width)
+        Of the dtype of `images`.
+
+    Raises
+    ------
+    TypeError
+        When `images` is not of such a dtype, or a size no integer.
+    ValueError
+        When there are no two axes or nothing along one of them, or a size is not positive.
 
     Examples
     --------
     >>> resize(np.array([[[0.0, 1.0]]]), 1, 4)
     array([[[0.  , 0.25, 0.75, 1.  ]]])
     """
-    rows = _bilinear_matrix(images.shape[-2], height)
-    columns = _bilinear_matrix(images.shape[-1], width)
-    return np.asarray(rows @ images @ columns.T, images.dtype)
+    dtype, (given,) = check.data("resize", images=images)
+    if given.ndim < 2 or 0 in given.shape[-2:]:
+        raise ValueError(f"resize: images must have the axes (..., H, W), received images of shape {given.shape}")
+    rows = _bilinear_matrix(given.shape[-2], check.integer("resize", "height", height, 1))
+    columns = _bilinear_matrix(given.shape[-1], check.integer("resize", "width", width, 1))
+    return np.asarray(rows @ given @ columns.T, dtype)
 
 
 def _bilinear_matrix(size: int, new_size: int) -> NDArray[np.float64]:

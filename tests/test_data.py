@@ -187,6 +187,11 @@ def test_flips(axis: int) -> None:
         (lambda: RandomShift(-1), "pixels must be non-negative"),
         (lambda: RandomCrop(5)(IMAGES, np.random.default_rng(0)), "must fit"),
         (lambda: RandomCrop(2)(IMAGES[0], np.random.default_rng(0)), "must have the axes"),
+        (lambda: RandomShift(1)([[1.0]], np.random.default_rng(0)), "RandomShift: images must have the axes"),
+        (lambda: RandomFlip()(np.float32(1), np.random.default_rng(0)), "RandomFlip: images must have the axes"),
+        (lambda: data.resize(np.ones(3), 2, 2), "resize: images must have the axes"),
+        (lambda: data.resize(np.ones((0, 3)), 2, 2), "resize: images must have the axes"),
+        (lambda: data.resize(np.ones((3, 3)), 0, 2), "height must be positive"),
         (lambda: data.split(6, validation=5), "at most 4"),
     ],
 )

@@ -295,7 +295,7 @@ def count(layer: nn.Module, input_shape: Sequence[int]) -> Connections:
     if pattern is None:
         raise TypeError(f"count: layer must have weights and windows, or be Linear, received layer={layer!r}")
     known: Any = layer
-    if known.in_channels != check.sizes("count", "input_shape", input_shape)[0]:
+    if (known.in_channels,) != check.sizes("count", "input_shape", input_shape)[:1]:
         raise ValueError(f"count: {layer!r} takes {known.in_channels} channels, received input_shape={input_shape!r}")
     more = {"tile": known.weight.shape[: len(known.kernel_size)]} if pattern is tiled else {}
     options = {name: getattr(known, name) for name in ("kernel_size", "stride", "padding", "dilation", "groups")}

@@ -140,6 +140,7 @@ def test_sharing_and_sparse_interaction() -> None:
         (lambda: locally_connected((1, 8, 8), 0, 3), ValueError, "out_channels must be positive"),
         (lambda: count(nn.ReLU(), (3,)), TypeError, "count: layer must"),
         (lambda: count(nn.Linear(3, 4), (4,)), ValueError, r"input_shape=\(4,\)"),
+        (lambda: count(nn.Conv2d(3, 4, 1), ()), ValueError, r"takes 3 channels, received input_shape=\(\)"),
         (
             lambda: count(nn.Conv2d(3, 4, 1), (4, 2, 2)),
             ValueError,
