@@ -60,6 +60,12 @@ def test_import_needs_numpy_alone() -> None:
     assert [name for name in brought if not name.startswith("_cython_")] == []
 
 
+def test_what_is_imported_later_is_found_by_its_name() -> None:
+    names = "analysis.figures.shifts", "data.digits", "filters.box", "models.LeNet5", "train.fit", "load", "summary"
+    for name in (*names, "reference.conv2d", "save"):
+        assert run_python(f"import fastconv as fc; print(fc.{name}.__name__)") == name.rpartition(".")[2]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_import_starts_no_threads() -> None:
     assert run_python(THREADS) == "0"

@@ -13,6 +13,9 @@ The numbers need NumPy alone. ``python -m fastconv demo DIR`` makes a page of th
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from fastconv.analysis.counting import (
     Connections,
     convolution,
@@ -61,3 +64,12 @@ __all__ = [
     "translate",
     "wiring",
 ]
+
+if TYPE_CHECKING:
+    from fastconv.analysis import figures as figures
+else:
+
+    def __getattr__(name: str) -> object:  # of those who count or measure, few draw
+        if name != "figures":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return import_module("fastconv.analysis.figures")
