@@ -227,6 +227,13 @@ def as_linear(layer: nn.Module, input_shape: Sequence[int]) -> nn.Linear:
     Linear
         From ``C * prod(spatial)`` features to as many as the layer has outputs.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `wiring`.
+    MemoryError
+        When its weight cannot be held.
+
     Examples
     --------
     >>> conv = nn.Conv2d(3, 4, 3, padding=1, generator=0)
@@ -261,6 +268,11 @@ def tied_gradient(layer: nn.Module, input_shape: Sequence[int], gradient: ArrayL
     Returns
     -------
     ndarray of the shape of the layer's weight
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `wiring`, and when `gradient` has another shape.
 
     Examples
     --------

@@ -387,13 +387,18 @@ def evaluate(model: nn.Module, data: Samples, loss: Loss | None = None) -> Evalu
     ----------
     model : Module
     data : DataLoader, or (inputs, targets)
-        A pair is taken in batches of 32.
+        A pair, arrays of shapes (N, ...) each, is taken in batches of 32.
     loss : callable, optional
         ``loss(outputs, targets)`` gives the mean loss and its gradient; ``nn.CrossEntropyLoss()`` by default.
 
     Returns
     -------
     Evaluation
+
+    Raises
+    ------
+    TypeError, ValueError
+        When `data` is neither, or does not fit the model or the loss.
 
     Examples
     --------

@@ -74,6 +74,11 @@ def step_memory(
     -------
     StepMemory
 
+    Raises
+    ------
+    TypeError, ValueError
+        When the shape does not fit the model, or the batch size is not a positive integer.
+
     Examples
     --------
     >>> from fastconv import models
