@@ -252,7 +252,8 @@ static void FN(wgrad_compute)(const fc_plan *plan, fc_call *call, int64_t slice,
     to.acc = s->at_once ? own : (real *)call->workspace + task * s->tile;
     to.per_lane = to.t.channels * c.taps;
     const fc_array *gw = &call->array[3];
-    int straight = s->at_once && s->blocks == 1 && s->swapped && gw->stride[1] == 1 && to.t.rows % VL == 0;
+    int straight = s->source == FN(WGRAD_IN_PLACE) && s->at_once && s->blocks == 1 && s->swapped && gw->stride[1] == 1 &&
+                   to.t.rows % VL == 0;
     if (straight) { /* what is summed once and lies in the order of gw needs no copy */
         to.acc = (real *)gw->data + (to.t.g * c.reds + to.t.c0) * gw->stride[0] + to.t.k0;
         to.per_lane = 1;

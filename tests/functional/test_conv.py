@@ -144,6 +144,20 @@ def test_an_infinity_reaches_the_taps_that_meet_it_alone(isa: str) -> None:
         assert_same(gw, clean)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_an_infinity_stays_in_its_channel(isa: str) -> None:
+    """Kernels of one tap, whose tile would be written in place: more input channels than a tile has, few outputs."""
+    rng = np.random.default_rng(5)
+    x, w, gy = whole(rng, 1, 512, 5, 6), whole(rng, 2, 512, 1, 1), np.ones((1, 2, 5, 6), np.float32)
+    clean = reference.conv2d_backward(gy, x, w)[1]
+    x[0, 300, 2, 2] = np.inf
+    with isa_limit(isa):
+        gw = fc.conv2d_backward(gy, x, w, algorithm="direct")[1]
+    assert np.isinf(gw[:, 300]).all()
+    gw[:, 300] = clean[:, 300]
+    assert_same(gw, clean)
+
+
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])
 def test_weights_beyond_what_is_packed_at_a_time(algorithm: str) -> None:
     rng = np.random.default_rng(3)
