@@ -3,8 +3,8 @@
  * With stride s, results of one residue modulo s are a stride-1 correlation, a phase (geometry.h). All phases of a
  * box read the same output gradients, and together their results fill whole rows. So one task computes them all: it
  * copies the gradients into one panel that covers what any phase reads, goes through the sum in chunks with fma_rows
- * (result channels in the lanes, see conv_direct.c), and writes rows in which the phases alternate; residues that no
- * tap reaches become the bias there. Every weight is used in one phase only: they are packed all together, for each
+ * (result channels in the lanes, see conv_direct.c) into sums in which the phases alternate as they do in a row of
+ * results, so that one transpose writes it; residues that no tap reaches are zero there. Every weight is used in one phase only: they are packed all together, for each
  * chunk [block][c][t][lane], from one transpose of the whole kernel.
  *
  * Few result channels (first layers, at any stride) would leave lanes empty. There pixels are in the lanes: a row of
@@ -119,8 +119,7 @@ static void FN(phases_blocks)(const fc_problem *p, const fc_corr *u, const fc_pa
 }
 
 /* Result channels of a row block: as many as fill the lanes. */
-static inline int64_t FN(phases_rows)(const fc_corr *u, int64_t kb) { return fc_min(FC_LANES,
-                                                                                    u->rows - kb * FC_LANES); }
+static inline int64_t FN(phases_rows)(const fc_corr *u, int64_t kb) { return fc_min(FC_LANES, u->rows - kb * FC_LANES); }
 
 /* Boxes whose panels fit in L2; or larger ones, where these have too few pixels to use the weights that they read. */
 static void FN(phases_boxes)(FN(phases_state) *s, const fc_problem *p, const fc_corr *u)
@@ -132,10 +131,10 @@ static void FN(phases_boxes)(FN(phases_state) *s, const fc_problem *p, const fc_
     s->boxes = fc_blocks_count(&s->blocks);
 }
 
-/* Elements from a phase's channel to the next in `turned`: pixels, or flat runs with their gaps. */
-static int64_t FN(phases_pitch)(const FN(phases_state) *s, const fc_box *box, const fc_panel *panel)
+/* Elements from a phase's channel to the next in `turned`, pixels in the lanes: flat runs with their gaps. */
+static int64_t FN(phases_pitch)(const fc_box *box, const fc_panel *panel)
 {
-    return s->per_block ? box->n * box->j[0] * ((box->j[1] - 1) * panel->row + box->j[2] + FC_TAPS_NV * VL) : box->pixels;
+    return box->n * box->j[0] * ((box->j[1] - 1) * panel->row + box->j[2] + FC_TAPS_NV * VL);
 }
 
 /* Whether this is done here at all: input gradients with a stride or of few channels, and ordinary kernels. Fills the state. */
@@ -171,9 +170,9 @@ static int FN(phases_prepare)(fc_plan *plan)
     s->splits = fc_min(s->row_blocks, fc_ceil_div(FC_TASKS_WANTED, p->groups * s->boxes));
     s->fused = !flat && s->boxes <= FC_DIRECT_FUSED;
     s->panel = FN(aligned)(s->blocks.n * u.reds * fc_panel_elements(&u, s->blocks.j, 0) + FC_TAPS_NV * VL);
-    s->sums = flat ? 0 : FN(aligned)(box.pixels * FC_LANES * b.blocks);
-    s->turned = FN(aligned)(fc_max(FN(phases_pitch)(s, &box, &panel) * fc_min(FC_LANES, u.rows) * b.phases,
-                                   (int64_t)kernel * FC_LANES));
+    s->sums = flat ? 0 : FN(aligned)(box.pixels * FC_LANES * (int64_t)strides);
+    int64_t turned = flat ? FN(phases_pitch)(&box, &panel) * u.rows * b.phases : box.j[2] * p->axis[2].stride * FC_LANES;
+    s->turned = FN(aligned)(fc_max(turned, (int64_t)kernel * FC_LANES));
     s->table = s->chunk * b.taps;
     s->by_phases = 1;
     plan->stages = 2;
@@ -195,14 +194,37 @@ static ptrdiff_t FN(phases_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t s
     return mode == FC_PACK ? 0 : p->groups * s->boxes * s->splits;
 }
 
+/* phases_pack of dense kernels where every element has one place, of whole vectors. */
+static void FN(phases_pack_lanes)(const fc_phase_blocks *b, const fc_weight_strides *ws, const real *w, int64_t elements,
+                                  int64_t reds, int64_t rows, real *dst)
+{
+    int64_t lanes = fc_round_up(rows, VL);
+    ptrdiff_t at[FC_PHASES_TAPS], step[FC_PHASES_TAPS];
+    for (int64_t i = 0; i < b->blocks; i++)
+        for (int64_t k = b->element_from[i]; k < b->element_from[i + 1]; k++) {
+            at[b->element[k]] = reds * b->block[i].before + b->tap[k] * lanes;
+            step[b->element[k]] = b->block[i].taps * lanes;
+        }
+    for (int64_t r = 0; r < reds; r++, w += ws->red) {
+        for (int64_t i = 0; i < lanes; i += VL)
+            FN(to_lanes)(w + i * ws->row, ws->row, fc_min(VL, rows - i), elements, at, dst + i,
+                         w + FC_PHASES_AHEAD * ws->red + i * ws->row);
+        for (int64_t e = 0; e < elements; e++)
+            at[e] += step[e];
+    }
+}
+
 /* Weights of a row block for `reds` summed channels from `w` on: [block][c][t][lane]. `whole` holds a transposed kernel. */
 static void FN(phases_pack)(const fc_problem *p, const fc_phase_blocks *b, const fc_weight_strides *ws, const real *w,
-                            int64_t reds,
-                            int64_t rows, real *whole, real *dst)
+                            int64_t reds, int64_t rows, real *whole, real *dst)
 {
     int64_t elements = p->axis[0].kernel * p->axis[1].kernel * p->axis[2].kernel, lanes = fc_round_up(rows, VL);
     int dense = ws->tap[2] == 1 && (p->axis[1].kernel == 1 || ws->tap[1] == p->axis[2].kernel) &&
                 (p->axis[0].kernel == 1 || ws->tap[0] == p->axis[2].kernel * p->axis[1].kernel);
+    if (dense && elements > FC_LANES_FEW && b->phases == b->blocks && b->block[0].lanes == lanes) {
+        FN(phases_pack_lanes)(b, ws, w, elements, reds, rows, dst);
+        return;
+    }
     for (int64_t r = 0; r < reds; r++, w += ws->red) {
         FN(fetch)(w + FC_PHASES_AHEAD * ws->red, rows * elements, 0, 1); /* channels are far apart: no prefetcher foresees them */
         if (elements == 1) {
@@ -251,12 +273,14 @@ static inline void FN(phases_row)(real *y, ptrdiff_t step, const real *const *ro
         }
         return;
     }
-    for (int64_t f = 0; f < s; f++)
+    for (int64_t f = 0; f < s; f++) {
+        const real *from = row[f] ? row[f] + at : NULL;
         for (int64_t i = f; i < n; i += s)
-            y[i * step] = bias + (row[f] ? row[f][at + i / s] : 0);
+            y[i * step] = from ? bias + *from++ : bias;
+    }
 }
 
-/* Results of a row block, [phase][row][pixel] in `turned`, into whole rows of y. */
+/* Results with pixels in the lanes, [phase][row][pixel] in `turned`, into whole rows of y. */
 typedef struct {
     const real *turned;
     int64_t pitch, slice, line; /* from a row, a slice of the box, a line to the next */
@@ -325,21 +349,71 @@ static void FN(phases_flat)(const FN(phases_job) *job, const fc_box *box, const 
     }
 }
 
-/* One chunk of the sum, for all blocks: sums[block][pixel][lane]. */
-static void FN(phases_chunk)(const FN(phases_job) *job, int64_t r, int64_t reds, const real *weights, real *sums)
+/* Where sums with channels in the lanes lie: [residue of d][of h][pixel][residue of w][lane], so that a row of results is one run
+ * of vectors, in which its phases alternate. Returns the vectors before pixel 0 of phase e. */
+static int64_t FN(phases_place)(const fc_problem *p, int64_t e, int64_t pixels)
+{
+    const fc_axis *a = p->axis;
+    int64_t ew = e % fc_phases(&a[2]), eh = e / fc_phases(&a[2]) % fc_phases(&a[1]), ed = e / fc_phases(&a[2]) / fc_phases(&a[1]);
+    int64_t line = fc_phase_axis(&a[0], ed).ystart * a[1].stride + fc_phase_axis(&a[1], eh).ystart;
+    return line * pixels * a[2].stride + fc_phase_axis(&a[2], ew).ystart;
+}
+
+/* One chunk of the sum, for all phases, channels in the lanes. */
+static void FN(phases_chunk)(const FN(phases_job) *job, const fc_problem *p, int64_t r, int64_t reds, const real *weights,
+                             real *sums)
 {
     const fc_phase_blocks *b = job->blocks;
     int64_t tiles = fc_ceil_div(job->pixels, FC_ROWS_MAX);
     for (int64_t i = 0; i < b->blocks; i++) {
-        int64_t lanes = b->block[i].lanes;
-        real *to = sums + i * job->pixels * FC_LANES;
+        int64_t lanes = b->block[i].lanes, pitch = p->axis[2].stride * lanes;
+        real *to = sums + FN(phases_place)(p, i, job->pixels) * lanes;
         for (int64_t t = 0; t < tiles; t++) {
             int64_t p0 = FN(even_start)(job->pixels, tiles, t), p1 = FN(even_start)(job->pixels, tiles, t + 1);
             FN(fma_rows)((int)(p1 - p0), (int)(lanes / VL), job->inputs + r * job->plane, job->pixel_at + p0,
                          job->tap_at + b->block[i].tap_from * job->chunk, reds * b->block[i].taps,
-                         weights + reds * b->block[i].before, lanes, (FN(dest)){to + p0 * lanes, lanes, r > 0});
+                         weights + reds * b->block[i].before, lanes, (FN(dest)){to + p0 * pitch, pitch, r > 0});
         }
     }
+}
+
+/* The sums of a row block into whole rows of y. */
+static void FN(phases_put)(const fc_problem *p, const fc_box *box, const fc_array *y, const fc_array *bias, int64_t channel,
+                           int64_t rows, real *sums, real *turned)
+{
+    const fc_axis *a = p->axis;
+    int64_t lanes = fc_round_up(rows, VL), vectors = a[0].stride * a[1].stride * box->pixels * a[2].stride;
+    if (bias->data)
+        for (int64_t v = 0; v < rows; v += VL) {
+            real b[VL] = {0};
+            for (int64_t i = 0; i < fc_min(VL, rows - v); i++)
+                b[i] = ((const real *)bias->data)[(channel + v + i) * bias->stride[0]];
+            vec bv = FN(load)(b);
+            for (int64_t i = 0; i < vectors; i++)
+                FN(store)(sums + i * lanes + v, FN(load)(sums + i * lanes + v) + bv);
+        }
+    int64_t first[FC_DIMS], end[FC_DIMS];
+    for (int d = 0; d < FC_DIMS; d++) {
+        first[d] = box->j0[d] * a[d].stride;
+        end[d] = fc_min(a[d].in, first[d] + box->j[d] * a[d].stride);
+    }
+    int64_t n = end[2] - first[2];
+    for (int64_t image = 0; image < box->n; image++)
+        for (int64_t d = first[0]; d < end[0]; d++)
+            for (int64_t h = first[1]; h < end[1]; h++) {
+                int64_t line = d % a[0].stride * a[1].stride + h % a[1].stride;
+                int64_t pixel = ((image * box->j[0] + (d - first[0]) / a[0].stride) * box->j[1] + (h - first[1]) / a[1].stride) * box->j[2];
+                const real *from = sums + (line * box->pixels + pixel) * a[2].stride * lanes;
+                real *to = (real *)y->data + (box->n0 + image) * y->stride[0] + channel * y->stride[1] + d * y->stride[2] +
+                           h * y->stride[3] + first[2] * y->stride[4];
+                if (y->stride[4] == 1) {
+                    FN(transpose)(from, lanes, n, rows, to, y->stride[1], n);
+                    continue;
+                }
+                FN(transpose)(from, lanes, n, rows, turned, n, n);
+                for (int64_t k = 0; k < rows; k++)
+                    FN(put_run)(to + k * y->stride[1], y->stride[4], turned + k * n, n, 0, 0);
+            }
 }
 
 static void FN(phases_compute)(const fc_plan *plan, fc_call *call, int64_t task, char *scratch)
@@ -352,9 +426,9 @@ static void FN(phases_compute)(const fc_plan *plan, fc_call *call, int64_t task,
     fc_panel panel = fc_panel_of(&u, box.j0, box.j, u.reds, 0);
     real *inputs = (real *)(scratch + FC_SCRATCH_HEAD), *sums = inputs + s->panel, *turned = sums + s->sums,
         *chunk = turned + s->turned;
-    int64_t pitch = FN(phases_pitch)(s, &box, &panel);
-    FN(phases_results) results = {turned, pitch, s->per_block ? pitch / (box.n * box.j[0]) : box.j[1] * box.j[2],
-                                  s->per_block ? panel.row : box.j[2]};
+    int64_t strides = p->axis[0].stride * p->axis[1].stride * p->axis[2].stride;
+    int64_t pitch = FN(phases_pitch)(&box, &panel);
+    FN(phases_results) results = {turned, pitch, pitch / (box.n * box.j[0]), panel.row};
     fc_phase_blocks *b = (fc_phase_blocks *)(scratch + plan->scratch) - 1;
     ptrdiff_t *tap_at = (ptrdiff_t *)b - s->table,
         *pixel_at = tap_at - s->blocks.n * s->blocks.j[0] * s->blocks.j[1] * s->blocks.j[2];
@@ -375,6 +449,8 @@ static void FN(phases_compute)(const fc_plan *plan, fc_call *call, int64_t task,
             for (int64_t r = 0; r < s->chunk; r++)
                 for (int64_t t = 0; t < b->block[i].taps; t++)
                     tap_at[b->block[i].tap_from * s->chunk + r * b->block[i].taps + t] = b->at[b->block[i].tap_from + t] + r * panel.plane;
+        if (!s->per_block && b->phases < strides) /* residues that no tap reaches */
+            FN(fill_run)(sums, 0, strides * box.pixels * fc_round_up(rows, VL));
         for (int64_t r = 0; r < u.reds; r += s->chunk) {
             int64_t reds = fc_min(s->chunk, u.reds - r);
             const real *weights = packed + kb * s->row_weights + r * b->weights;
@@ -386,12 +462,12 @@ static void FN(phases_compute)(const fc_plan *plan, fc_call *call, int64_t task,
             if (s->per_block)
                 FN(phases_flat)(&job, &box, &panel, r, reds, rows, weights, &results);
             else
-                FN(phases_chunk)(&job, r, reds, weights, sums);
+                FN(phases_chunk)(&job, p, r, reds, weights, sums);
         }
-        for (int64_t i = 0; i < b->blocks && !s->per_block; i++)
-            FN(transpose)(sums + i * box.pixels * FC_LANES, b->block[i].lanes, box.pixels, b->block[i].phases * rows,
-                          turned + b->block[i].first * rows * box.pixels, box.pixels, box.pixels);
-        FN(phases_store)(p, &box, &call->array[3], &call->array[2], g * u.rows + k0, rows, &results);
+        if (s->per_block)
+            FN(phases_store)(p, &box, &call->array[3], &call->array[2], g * u.rows + k0, rows, &results);
+        else
+            FN(phases_put)(p, &box, &call->array[3], &call->array[2], g * u.rows + k0, rows, sums, turned);
     }
 }
 
