@@ -537,6 +537,8 @@ SCHEDULE = optim.lr_scheduler.StepLR(optim.SGD(nn.Linear(1, 1).parameters()), 1)
         ({"epochs": -1}, ValueError, "epochs must be non-negative"),
         ({"epochs": 1.5}, TypeError, "epochs"),
         ({"patience": 0}, ValueError, "patience must be positive"),
+        ({"memory_limit": "1 GB"}, TypeError, "memory_limit must be made of integers"),
+        ({"progress": "no"}, TypeError, "progress must be True or False"),
         ({"monitor": "luck"}, ValueError, "monitor must be one of"),
         ({"schedule_each": "day"}, ValueError, "schedule_each must be one of"),
         ({"resume": True}, ValueError, "needs the folder"),

@@ -137,8 +137,11 @@ def fit(
     check.integer("fit", "epochs", epochs, 0)
     check.choice("fit", "schedule_each", schedule_each, ("epoch", "step"))
     check.choice("fit", "monitor", monitor, ("accuracy", "loss"))
-    if patience is not None:
-        check.integer("fit", "patience", patience, 1)
+    for name, limit in (("patience", patience), ("memory_limit", memory_limit)):
+        if limit is not None:
+            check.integer("fit", name, limit, 1)
+    for name, switch in (("resume", resume), ("restore_best", restore_best), ("progress", progress)):
+        check.flag("fit", name, switch)
     if resume and folder is None:
         raise ValueError("fit: resume=True needs the folder to go on from, received folder=None")
     if curves is not None:

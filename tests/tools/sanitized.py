@@ -1,8 +1,9 @@
 """Run tests under the address and undefined-behaviour sanitizers: ``python tests/tools/sanitized.py [ARGUMENTS]``.
 
 Copies the tree into a temporary folder (or the one named by ``--folder``, to be used again), builds it there with GCC's
-sanitizers, and runs pytest on the copy, by default on the functional tests. In the copy no workspace is kept between
-calls, so that each block has just the size that its plan asked for and a byte beyond it is seen. Takes some minutes::
+sanitizers, and runs pytest on the copy, by default on the tests that reach all kernels. In the copy no workspace is
+kept between calls, so that each block has just the size that its plan asked for and a byte beyond it is seen. Takes
+some minutes::
 
     python tests/tools/sanitized.py tests/functional -x -q -k "conv and not threads"
 
@@ -21,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("setup.py", "pyproject.toml", "README.md", "src", "fastconv", "tests")
+TESTS = ("tests/functional", "tests/nn", "tests/test_filters.py", "tests/test_optim.py")
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 
@@ -78,7 +80,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         if not options.no_build:
             build(folder)
-        return run(folder, arguments or ["tests/functional", "-x", "-q", "-m", "not slow"])
+        return run(folder, arguments or [*TESTS, "-x", "-q", "-m", "not slow"])
 
 
 if __name__ == "__main__":
