@@ -64,6 +64,19 @@ def test_sobel_and_laplacian_are_the_reference(mode: str, isa: str) -> None:
                 assert_same(filters.laplacian(x, mode, cval), reference.laplacian(x, mode, cval), share=0.1)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_many_channels_side_by_side(dtype: Any, isa: str) -> None:
+    """A kernel's reach over neighbouring pixels is a large part of a block: what is noted of both edges must fit."""
+    rng, half = np.random.default_rng(7), 2 if dtype == np.float64 else 1  # a panel's row has half the elements
+    with isa_limit(isa), fc.threads(2):
+        for channels, width in ((304, 9), (304, 2), (260, 13), (200, 27), (96, 14)):
+            x, weights = _image(rng, 90, width, channels // half, dtype=dtype), whole(rng, 3, 2, dtype=dtype)
+            for name in ("convolve", "correlate"):
+                want = getattr(reference, name)(x, weights, "wrap", channel_axis=2)
+                assert_same(getattr(filters, name)(x, weights, "wrap", channel_axis=2), want, share=0.3)
+
+
 @pytest.mark.parametrize(("shape", "kernel"), [((150, 1300), (3, 5)), ((300, 9), (140, 3)), ((2, 1200), (2, 600))])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_many_blocks(shape: tuple[int, int], kernel: tuple[int, int], channels: int) -> None:

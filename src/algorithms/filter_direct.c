@@ -37,12 +37,13 @@ static ptrdiff_t FN(filter_direct_tasks)(const fc_plan *plan, fc_mode mode, ptrd
     return mode == FC_PACK ? 0 : plan->problem.batch * s->blocks.downs * s->blocks.acrosses;
 }
 
-/* Whether a kernel is small enough for the image to be read where it lies, and a block wide enough. */
+/* Whether a kernel is small enough for the image to be read where it lies, and a block wide enough. The places outside are noted
+ * for both edges, half a row of the panel for each: the right one's strip is up to twice the kernel's reach. */
 static int FN(filter_is_near)(const fc_problem *p, const FN(filter_task) *t)
 {
     int64_t reach = (p->axis[2].kernel - 1) * p->in_channels;
     return p->axis[1].kernel <= FC_NEAR_TAPS && p->axis[2].kernel <= FC_NEAR_TAPS && t->stride == 1 &&
-           t->cols >= 2 * (reach + FC_FILTER_NV * VL + FN(aligned)(1));
+           reach <= FC_FILTER_PITCH / 4 && t->cols >= 2 * (reach + FC_FILTER_NV * VL + FN(aligned)(1));
 }
 
 /* Results from..to of a band by way of the panel, where they read beyond the image. */
