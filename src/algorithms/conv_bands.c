@@ -17,11 +17,12 @@ typedef struct {
     int64_t bands, parts;         /* of a plane */
     int64_t bunch, bunches;       /* planes of a task */
     int64_t masks, zeros, copied; /* entries, elements, elements */
+    int64_t written;              /* elements from row to row of results that do not lie side by side */
 } FN(bands_state);
 
 typedef struct {
     int64_t *noted;
-    real *zero, *copied;
+    real *zero, *copied, *written;
     FN(mask) *mask;
     FN(bands_band) *band;
 } FN(bands_scratch);
@@ -34,6 +35,7 @@ static FN(bands_scratch) FN(bands_scratch_of)(const FN(bands_state) *s, char *sc
     t.band = (FN(bands_band) *)(void *)((char *)t.mask + fc_round_up(s->masks * (int64_t)sizeof *t.mask, FC_ALIGN));
     t.zero = (real *)(void *)((char *)t.band + fc_round_up(s->bands * (int64_t)sizeof *t.band, FC_ALIGN));
     t.copied = t.zero + s->zeros;
+    t.written = t.copied + s->copied;
     return t;
 }
 
@@ -77,10 +79,11 @@ static const char *FN(bands_prepare)(fc_plan *plan)
     s->masks = 2 * fc_ceil_div(fc_max(wide, in), VL) * (p->axis[2].kernel + 1);
     s->zeros = FN(aligned)(in);
     s->copied = (2 * FC_BAND - 2 + FC_BAND_TAPS) * s->zeros;
+    s->written = FN(aligned)(wide);
     FN(bands_scratch) end = FN(bands_scratch_of)(s, NULL);
     plan->stages = 1;
     plan->workspace = plan->packed = 0;
-    plan->scratch = (int64_t)(intptr_t)(end.copied + s->copied);
+    plan->scratch = (int64_t)(intptr_t)(end.written + FC_BAND * s->written);
     return NULL;
 }
 
@@ -153,6 +156,9 @@ static void FN(bands_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, p
     const fc_array *x = &call->array[0], *w = &call->array[1], *bias = &call->array[2], *y = &call->array[3];
     FN(bands_scratch) t = FN(bands_scratch_of)(s, scratch);
     FN(band) b = FN(bands_common)(p, s, call, &t);
+    const ptrdiff_t ldy = b.ldy;
+    if (y->stride[4] != 1)
+        b.ldy = s->written;
     (void)stage;
     if (!*t.noted) {
         *t.noted = 1;
@@ -177,7 +183,7 @@ static void FN(bands_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, p
         for (const FN(bands_band) *band = from; band < to; band++) {
             b.x = x0;
             b.row = band->x;
-            b.y = y0 + band->y * y->stride[3];
+            b.y = y->stride[4] == 1 ? y0 + band->y * y->stride[3] : t.written;
             b.side[0].w = w0 + band->w0 * ws.tap[1] + side[0];
             b.side[1].w = w0 + band->w0 * ws.tap[1] + side[1];
             if (x->stride[4] != 1) {
@@ -185,8 +191,11 @@ static void FN(bands_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, p
                 FN(bands_copy)(p, &t, band, s->kind == FC_STEP_2 ? 2 : 1, x->stride[4], &b);
             }
             FN(fma_band)(band->rows, band->taps, s->kind, &b);
-            for (int64_t h = 0; h < band->rows; h++)
+            for (int64_t h = 0; h < band->rows; h++) {
                 FN(rectify_run)(p, b.y + h * b.ldy, 1, b.n);
+                if (y->stride[4] != 1)
+                    FN(put_run)(y0 + band->y * y->stride[3] + h * ldy, y->stride[4], b.y + h * b.ldy, b.n, 0, 0);
+            }
         }
     }
 }

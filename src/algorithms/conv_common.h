@@ -122,9 +122,13 @@ static void FN(fill_bias)(const fc_problem *p, const fc_corr *c, const fc_call *
     const fc_array *y = &call->array[3], *b = &call->array[2];
     real value = b->data ? ((const real *)b->data)[k * b->stride[0]] : 0;
     for (int64_t d = 0; d < c->out[0]; d++)
-        for (int64_t h = 0; h < c->out[1]; h++)
-            FN(fill_run)((real *)y->data + n * y->stride[0] + k * y->stride[1] + d * y->stride[2] + h * y->stride[3], value,
-                         c->out[2]);
+        for (int64_t h = 0; h < c->out[1]; h++) {
+            real *row = (real *)y->data + n * y->stride[0] + k * y->stride[1] + d * y->stride[2] + h * y->stride[3];
+            if (y->stride[4] == 1)
+                FN(fill_run)(row, value, c->out[2]);
+            for (int64_t w = 0; y->stride[4] != 1 && w < c->out[2]; w++)
+                row[w * y->stride[4]] = value;
+        }
 }
 
 /* The phase with the most taps and outputs on every axis, for sizing buffers. */
