@@ -17,7 +17,7 @@ import numpy as np
 from fastconv import _check, plan
 from fastconv._check import Array, Axis, ConvProblem, LocalProblem
 from fastconv._engine import Plan, Unsupported
-from fastconv._ops import CONV, CONV_INPUT_GRAD, CONV_WEIGHT_GRAD, LOCAL, LOCAL_INPUT_GRAD, LOCAL_WEIGHT_GRAD
+from fastconv._ops import CONV, CONV_WEIGHT_GRAD, LOCAL, LOCAL_INPUT_GRAD, LOCAL_WEIGHT_GRAD
 from fastconv._threads import current
 from fastconv.functional._gradients import Three, cast
 
@@ -58,7 +58,6 @@ class _Backward(NamedTuple):
 
     input: _Steps
     weight: _Steps
-    turned: bool  # the input's gradient is a forward problem
 
     @property
     def plans(self) -> list[Plan]:
@@ -125,39 +124,55 @@ def _conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> Plan:
 # ---------------------------------------------------------------------------------------------------- turned round
 
 
-def _turned(problem: LocalProblem) -> LocalProblem | None:
-    """Return the tiled convolution of the result's gradient that gives the input's, None where there is none.
+def _turn(a: Axis, first: int, tile: int) -> tuple[Axis | None, slice, slice, Array, Array]:
+    """Return how every (stride * tile)-th input of an axis, from `first` on, gathers its gradient.
 
-    With stride 1 input i is read by output i + lo - k*dilation, with tap k of a kernel that depends on both modulo the
-    tile: so the inputs, too, have kernels in turn, which read the result's gradient with the taps backwards.
+    Tap k carries the gradient of output (i + lo - k * dilation) / stride to input i, where that is whole; for all of
+    these inputs it is so for the same taps, each with the same kernel. So their gradients are a convolution of the
+    result's, with the taps backwards. The axis of it, or None where no output reads them; what it reads and where the
+    inputs are; kernel and tap of each of its taps.
     """
-    conv, axes = problem.conv, []
-    for a in conv.axes:
-        reach = a.dilation * (a.kernel - 1)
-        if a.stride > 1 or max(a.lo, a.hi) > reach:
-            return None
-        axes.append(Axis(a.out, a.size, a.kernel, 1, a.dilation, reach - a.lo, reach - a.hi))
-    turned = conv._replace(in_channels=conv.out_channels, out_channels=conv.in_channels, axes=tuple(axes))
-    return LocalProblem(turned, problem.tile)
+    period = a.stride * tile
+    taps = np.array([k for k in range(a.kernel)[::-1] if (first + a.lo - k * a.dilation) % a.stride == 0], np.intp)
+    places, written = (first + a.lo - taps * a.dilation) // a.stride, slice(first, None, period)
+    if not taps.size:
+        return None, slice(0), written, places, taps
+    out, dilation = (a.size - first - 1) // period + 1, int(places[1] - places[0]) if taps.size > 1 else 1
+    start = int(places[0])
+    stop = start + (out - 1) * tile + dilation * (taps.size - 1) + 1
+    read = slice(max(start, 0), min(stop, a.out))
+    if read.start >= read.stop:
+        return None, read, written, places, taps
+    stride = tile if out > 1 else 1
+    axis = Axis(read.stop - read.start, out, taps.size, stride, dilation, max(-start, 0), max(stop - a.out, 0))
+    return axis, read, written, places % tile, taps
 
 
-def _turned_weight(problem: LocalProblem, w: Array) -> Array:
-    """Return the kernels of `_turned`: of each input's place in the tile, channels in and out exchanged."""
+def _turned(problem: LocalProblem, dtype: np.dtype[Any]) -> tuple[_Part, ...] | None:
+    """Plan a convolution for each place of inputs modulo stride * tile; None where they would be too small."""
     conv, n = problem.conv, len(problem.tile)
-    chosen, taps = [], []
-    for axis, (a, tile) in enumerate(zip(conv.axes, problem.tile, strict=True)):
-        backwards = np.arange(a.kernel)[::-1]
-        kernel = (np.arange(tile)[:, None] + a.lo - backwards * a.dilation) % tile  # of place and tap
-        shape = [1] * (2 * n)
-        shape[axis], shape[n + axis] = kernel.shape
-        chosen.append(kernel.reshape(shape))
-        taps.append(backwards.reshape([-1 if i == n + axis else 1 for i in range(2 * n)]))
-    index: Index = (*chosen, slice(None), slice(None), *taps)
-    picked = w[index]  # (*tile, *kernel, O, I)
-    groups = picked.reshape(*picked.shape[: 2 * n], conv.groups, conv.out_channels, conv.in_channels)
-    order = (*range(n), 2 * n, 2 * n + 2, 2 * n + 1, *range(n, 2 * n))
-    turned = groups.transpose(order).reshape(*problem.tile, -1, conv.out_channels, *picked.shape[n : 2 * n])
-    return np.ascontiguousarray(turned)
+    pairs = list(zip(conv.axes, problem.tile, strict=True))
+    count = math.prod(min(a.stride * tile, a.size) for a, tile in pairs)
+    if count > _MOST_PARTS or conv.macs < _SHARED_MACS * count:
+        return None
+    found = []
+    for turns in product(*([_turn(a, i, tile) for i in range(min(a.stride * tile, a.size))] for a, tile in pairs)):
+        axes, read, written, kernels, taps = zip(*turns, strict=True)
+        kept = tuple(a for a in axes if a is not None)
+        if len(kept) < n:
+            continue
+        part = ConvProblem(conv.batched, conv.batch, conv.groups, conv.out_channels, conv.in_channels, kept)
+        index: Index = (*np.ix_(*kernels), slice(None), slice(None), *np.ix_(*taps))
+        found.append(_Part(_conv_plan(part, CONV, dtype), index, (..., *read), (..., *written)))
+    return tuple(found)
+
+
+def _turned_weight(conv: ConvProblem, picked: Array) -> Array:
+    """Return a kernel of `_turned`, channels in and out exchanged, from (*kernel, O, I)."""
+    n = len(conv.axes)
+    groups = picked.reshape(*picked.shape[:n], conv.groups, conv.out_channels, conv.in_channels)
+    turned = groups.transpose(n, n + 2, n + 1, *range(n))
+    return np.ascontiguousarray(turned).reshape(-1, conv.out_channels, *picked.shape[:n])
 
 
 # ---------------------------------------------------------------------------------------------------- calls
@@ -239,19 +254,15 @@ def forward(
     return result if result.dtype == kind else result.astype(kind)
 
 
-def _grad_input(op: str, found: _Backward, gy: Array, x: Array, w: Array) -> Array:
-    steps = found.input
-    if found.turned:
-        result = _check.result(op, x.shape, gy.dtype)
-        _run(steps, gy, _turned_weight(found.weight.problem, w), None, result)
-        return result
+def _grad_input(op: str, steps: _Steps, gy: Array, x: Array, w: Array) -> Array:
     if steps.whole is not None:
         result = _check.result(op, x.shape, gy.dtype)
         steps.whole.run(gy, w, None, result, current())
         return result
-    result = _check.result(op, x.shape, gy.dtype, zero=True)
+    result = _check.result(op, x.shape, gy.dtype, zero=True)  # some inputs no output may read
     for part in steps.parts:
-        result[part.read] += part.plan.compute(gy[part.written], w[part.kernel], None)
+        kernel = _turned_weight(steps.problem.conv, w[part.kernel])
+        part.plan.run(gy[part.read], kernel, None, result[part.written], current())
     return result
 
 
@@ -291,17 +302,16 @@ def backward(
         problem = _problem(op, n, x, w, options, tiled)
         _check.grad(op, gy, problem.conv.output_shape)
         to_weight = _steps(problem, (LOCAL_WEIGHT_GRAD, CONV_WEIGHT_GRAD), gy.dtype, tiled)
-        turned = _turned(problem) if to_weight.parts else None
+        turned = _turned(problem, gy.dtype) if to_weight.parts else None
         if turned is not None:
-            return _Backward(_steps(turned, (LOCAL, CONV), gy.dtype, tiled), to_weight, turned=True)
-        to_input = _steps(problem, (LOCAL_INPUT_GRAD, CONV_INPUT_GRAD), gy.dtype, tiled)
-        return _Backward(to_input, to_weight, turned=False)
+            return _Backward(_Steps(problem, None, turned), to_weight)
+        return _Backward(_steps(problem, (LOCAL_INPUT_GRAD, CONV), gy.dtype, tiled=False), to_weight)
 
     found = plan.recipe_of(op, (gy, x, w), options, make)
     gy, x, w = _check.layout(gy), _check.layout(x), _dense(op, w)
     try:
         grads = (
-            _grad_input(op, found, gy, x, w) if wanted[0] else None,
+            _grad_input(op, found.input, gy, x, w) if wanted[0] else None,
             _grad_weight(op, found.weight, gy, x, w) if wanted[1] else None,
             _grad_bias(op, found.weight.problem, gy) if wanted[2] else None,
         )

@@ -53,6 +53,9 @@ CASES = [
     (Conv(1, 8, 8, (6, 6), (1, 1)), (5, 4)),
     (Conv(1, 2, 3, (4, 4), (3, 3), padding=4), (2, 5)),  # windows in the padding alone
     (Conv(1, 2, 3, (4, 4), (3, 3)), (3, 7)),  # more kernels than outputs
+    (Conv(2, 1, 1, (26, 25), (2, 2), padding=((3, 2), (2, 1)), groups=4), (2, 2)),  # "depthwise", to every other column
+    (Conv(2, 1, 1, (9, 8), (1, 2), stride=(1, 2), padding=((2, 0), (0, 3)), dilation=(2, 3), groups=2), (1, 1)),
+    (Conv(2, 2, 4, (11, 13), (4, 3), stride=(3, 2), padding=((0, 4), (5, 1)), dilation=(2, 3)), (2, 3)),
 ]
 
 
