@@ -19,6 +19,7 @@
 #define FC_LOCAL_FEW 8
 #define FC_LOCAL_PIECE (1 << 14)    /* multiply-adds worth a task of their own */
 #define FC_LOCAL_CHUNK ((int64_t)(18 << 10) / (int64_t)sizeof(real)) /* elements of W that stay in L1 while all uses pass */
+#define FC_LOCAL_AHEAD ((int64_t)(40 << 10) / (int64_t)sizeof(real)) /* elements of W */
 #define FC_LOCAL_STRIP 8            /* neighbouring windows copied together, most of whose rows are then in L1 */
 
 typedef struct {
@@ -171,14 +172,19 @@ static void FN(local_cut_bands)(const fc_problem *p, FN(local_state) *s)
     s->strip = fc_max(1, fc_min(FC_LOCAL_STRIP, FC_LOCAL_PATCHES / (s->uses * s->pitch)));
 }
 
-static const char *FN(local_prepare)(fc_plan *plan)
+static void FN(local_sizes)(const fc_problem *p, FN(local_state) *s)
 {
-    const fc_problem *p = &plan->problem;
-    FN(local_state) *s = (void *)plan->state;
     s->taps = p->axis[0].kernel * p->axis[1].kernel * p->axis[2].kernel;
     s->terms = p->in_channels * s->taps;
     s->outputs = p->groups * p->out_channels;
     s->kernels = p->tile[0] * p->tile[1] * p->tile[2];
+}
+
+static const char *FN(local_prepare)(fc_plan *plan)
+{
+    const fc_problem *p = &plan->problem;
+    FN(local_state) *s = (void *)plan->state;
+    FN(local_sizes)(p, s);
     if (p->op == FC_LOCAL_INPUT_GRAD)
         FN(local_cut_bands)(p, s);
     else
@@ -281,6 +287,19 @@ static const real *FN(local_chunk)(const real *w, ptrdiff_t row, int64_t rows, i
     return chunk;
 }
 
+/* How far beyond the rows of W in use memory is asked for: about a matrix, as long as it stays in L2 until then. */
+static ptrdiff_t FN(local_ahead)(const FN(local_state) *s)
+{
+    return fc_min(s->outputs, fc_ceil_div(FC_LOCAL_AHEAD, s->terms)) * s->terms;
+}
+
+/* Asks for memory that is to be read or, in the end, written. */
+FC_INLINE void FN(local_ask)(const int write, const real *p, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += FC_ALIGN / (int64_t)sizeof(real))
+        __builtin_prefetch(p + i, write, 2);
+}
+
 /* values = W patches + bias for `n` uses and the outputs o0 to o1 of a group; `w` is row o0 of W. */
 static void FN(local_multiply)(const FN(local_state) *s, const FN(local_scratch) *t, int64_t n, const real *w, const real *patches,
                                int64_t o0, int64_t o1, const fc_array *bias, ptrdiff_t bias_at)
@@ -295,7 +314,8 @@ static void FN(local_multiply)(const FN(local_state) *s, const FN(local_scratch)
             for (int64_t i = 0, rows; i < chunk; i += rows) {
                 real sum[FC_DOTS];
                 rows = fc_min(FC_DOTS / columns, chunk - i);
-                FN(dots)(columns, rows, part + i * ld, ld, patches + j * s->pitch, s->pitch, width, sum);
+                FN(dots)(columns, rows, part + i * ld, ld, patches + j * s->pitch, s->pitch, width,
+                         n == 1 ? FN(local_ahead)(s) : 0, sum);
                 for (int64_t k = 0; k < rows; k++) {
                     real start = bias->data ? ((const real *)bias->data)[(o + i + k) * bias->stride[1] + bias_at] : 0;
                     for (int64_t c = 0; c < columns; c++)
@@ -310,18 +330,23 @@ static void FN(local_multiply)(const FN(local_state) *s, const FN(local_scratch)
 static void FN(local_outer)(const FN(local_state) *s, const FN(local_scratch) *t, int64_t n, real *w, const real *patches,
                             int64_t o0, int64_t o1, int add)
 {
+    const ptrdiff_t ahead = FN(local_ahead)(s) / 2;
     const int64_t rows = n == 1 ? 1 : FC_MIX_ROWS, ld = fc_round_up(s->terms, VL); /* with one use writing is all the time there is */
     if (n <= FC_MIX_ROWS || add) {
-        for (int64_t o = o0; o < o1; o += rows)
+        for (int64_t o = o0; o < o1; o += rows) {
+            FN(local_ask)(1, w + (o - o0) * s->terms + ahead, rows * s->terms);
             FN(mix_rows)(fc_min(rows, o1 - o), n, t->values + o, 1, s->outputs, patches, s->pitch, s->terms,
                      (FN(dest)){w + (o - o0) * s->terms, s->terms, add});
+        }
         return;
     }
     for (int64_t o = o0; o < o1; o += s->chunk) {
         int64_t chunk = fc_min(s->chunk, o1 - o);
-        for (int64_t i = 0; i < chunk; i += rows)
+        for (int64_t i = 0; i < chunk; i += rows) {
+            FN(local_ask)(1, w + (o - o0 + i) * s->terms + ahead, rows * s->terms);
             FN(mix_rows)(fc_min(rows, chunk - i), n, t->values + o + i, 1, s->outputs, patches, s->pitch, s->terms,
                      (FN(dest)){t->chunk + i * ld, ld, 0});
+        }
         for (int64_t i = 0; i < chunk; i++)
             FN(copy_run)(w + (o - o0 + i) * s->terms, t->chunk + i * ld, 1, s->terms);
     }
@@ -394,6 +419,8 @@ static void FN(local_back)(const fc_problem *p, const FN(local_state) *s, const 
             int64_t chunk = fc_min(most, o1 - o), width = (end - c) * s->taps;
             ptrdiff_t ld;
             const real *part = FN(local_chunk)(columns + o * s->terms, s->terms, chunk, width, n, t->chunk, &ld);
+            if (n == 1)
+                FN(local_ask)(0, part + FN(local_ahead)(s), width);
             for (int64_t i = 0; i < n; i += FC_MIX_ROWS)
                 FN(mix_rows)(fc_min(FC_MIX_ROWS, n - i), chunk, t->values + i * s->outputs + o, s->outputs, 1, part, ld, width,
                              (FN(dest)){patches + i * s->pitch, s->pitch, o > o0});

@@ -51,8 +51,9 @@ FC_INLINE void FN(dots_tile)(const int n, int64_t rows, const real *a, ptrdiff_t
     }
 }
 
-/* One row of b: rows of `a` one after the other, as they lie in memory. */
-FC_INLINE void FN(dots_line)(int64_t rows, const real *a, ptrdiff_t lda, const real *b, int64_t terms, vec *acc)
+/* One row of b: rows of `a` one after the other, as they lie in memory. Of what lies `ahead` every other line is asked for: the
+ * hardware takes lines in pairs. */
+FC_INLINE void FN(dots_line)(int64_t rows, const real *a, ptrdiff_t lda, const real *b, int64_t terms, ptrdiff_t ahead, vec *acc)
 {
     for (int i = 0; i < FC_DOTS; i++) {
         acc[i] = FN(zero)();
@@ -61,6 +62,8 @@ FC_INLINE void FN(dots_line)(int64_t rows, const real *a, ptrdiff_t lda, const r
         vec c = FN(zero)(), d = c;
         int64_t q = 0;
         for (; q + 2 * VL <= terms; q += 2 * VL) {
+            if (ahead)
+                __builtin_prefetch(a + i * lda + q + ahead, 0, 2);
             c += FN(load)(a + i * lda + q) * FN(load)(b + q);
             d += FN(load)(a + i * lda + q + VL) * FN(load)(b + q + VL);
         }
@@ -73,13 +76,13 @@ FC_INLINE void FN(dots_line)(int64_t rows, const real *a, ptrdiff_t lda, const r
 #define FC_DOTS_RUN (256 * VL) /* terms of a partial sum: a lane adds at most some hundred */
 
 FC_INLINE void FN(dots_of)(const int n, int64_t rows, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb, int64_t terms,
-                           real *sum)
+                           ptrdiff_t ahead, real *sum)
 {
     for (int64_t q = 0; q < terms; q += FC_DOTS_RUN) {
         int64_t depth = fc_min(FC_DOTS_RUN, terms - q);
         vec acc[FC_DOTS];
         if (n == 1)
-            FN(dots_line)(rows, a + q, lda, b + q, depth, acc);
+            FN(dots_line)(rows, a + q, lda, b + q, depth, ahead, acc);
         else
             FN(dots_tile)(n, rows, a + q, lda, b + q, ldb, depth, acc);
         FC_UNROLL for (int k = 0; k < FC_DOTS; k += VL)
@@ -90,13 +93,13 @@ FC_INLINE void FN(dots_of)(const int n, int64_t rows, const real *a, ptrdiff_t l
     }
 }
 
-/* n is 1, 2 or 4; rows <= FC_DOTS / n. */
+/* n is 1, 2 or 4; rows <= FC_DOTS / n. `ahead`: how far beyond what is read of `a` memory is asked for, where n is 1; or 0. */
 static __attribute__((noinline)) void FN(dots)(int64_t n, int64_t rows, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb,
-                                               int64_t terms, real *sum)
+                                               int64_t terms, ptrdiff_t ahead, real *sum)
 {
     switch (n) {
-    case 1: FN(dots_of)(1, rows, a, lda, b, ldb, terms, sum); break;
-    case 2: FN(dots_of)(2, rows, a, lda, b, ldb, terms, sum); break;
-    case 4: FN(dots_of)(4, rows, a, lda, b, ldb, terms, sum); break;
+    case 1: FN(dots_of)(1, rows, a, lda, b, ldb, terms, ahead, sum); break;
+    case 2: FN(dots_of)(2, rows, a, lda, b, ldb, terms, ahead, sum); break;
+    case 4: FN(dots_of)(4, rows, a, lda, b, ldb, terms, ahead, sum); break;
     }
 }

@@ -68,7 +68,10 @@ CASES = [
     Conv(1, 300, 3, (3, 4), (3, 3)),  # terms of several partial sums, few positions: tasks along outputs and channels
     Conv(2, 40, 50, (3, 3), (3, 3)),
     Conv(3, 1, 1, (2, 2), (2, 2), groups=64),
-    Conv(90, 20, 3, (4, 9), (3, 3), padding=1),  # patches in several blocks
+    Conv(90, 20, 3, (4, 9), (3, 3), padding=1),  # patches in several blocks, images in several passes
+    Conv(9, 300, 3, (3, 4), (3, 3)),  # images in lanes: terms of several partial sums
+    Conv(2, 3, 150, (3, 19), (1, 2), padding=(0, 1)),  # more outputs, and a longer line, than are held at a time
+    Conv(3, 12, 130, (3, 4), (3, 3), stride=2, dilation=2, padding=3, groups=2),
 ]
 
 
