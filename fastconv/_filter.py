@@ -29,6 +29,7 @@ MODES = {
     "wrap": 3,
 }
 _LEAST_SEPARABLE = 25  # taps; below, two passes take longer than the whole kernel at once
+_LARGE = 2**23  # elements: stored past the caches, but not by two passes, which then lose with 25 taps as well
 
 
 class Picture(NamedTuple):
@@ -196,6 +197,11 @@ def _how(pic: Picture, kernel: tuple[int, int]) -> str:
     return "fourier" if 2 * _fourier_cycles(high, kernel) < high * math.prod(kernel) else "direct"
 
 
+def _is_small(pic: Picture, taps: int) -> bool:
+    """Return whether a kernel of so many taps is faster as a whole."""
+    return taps < _LEAST_SEPARABLE + (math.prod(pic.target.shape[1:]) >= _LARGE)
+
+
 def _separable(pic: Picture, column: Array, row: Array, before: tuple[int, int]) -> None:
     weights = np.concatenate([column, row])
     try:
@@ -212,13 +218,13 @@ def weigh(pic: Picture, weights: Array | tuple[Array, Array], before: tuple[int,
         return
     if isinstance(weights, np.ndarray):
         high, wide = weights.shape
-        factors = apart(weights) if min(high, wide) > 1 and high * wide >= _LEAST_SEPARABLE else None
+        factors = apart(weights) if min(high, wide) > 1 and not _is_small(pic, high * wide) else None
         if factors is None:
             _pass(pic, pic.source, weights, (high, wide), before, _how(pic, (high, wide)))
             return
         weights = factors
     column, row = weights
-    if min(column.size, row.size) == 1 or column.size * row.size < _LEAST_SEPARABLE:
+    if min(column.size, row.size) == 1 or _is_small(pic, column.size * row.size):
         _pass(pic, pic.source, np.outer(column, row), (column.size, row.size), before, "direct")
     else:
         _separable(pic, column, row, before)
