@@ -37,6 +37,7 @@ __all__ = [
 
 _VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
 _FLAT_ROWS = {"baseline": 5, "avx2": 4, "avx512": 8}  # FC_TAPS_MAX in kernels/tile.h
+_GROUPED_PANEL = 256 << 10  # bytes: FC_GROUPED_PANEL in algorithms/grouped_common.h
 _INSIDE_TERMS = 160  # FC_INSIDE_TERMS in algorithms/direct_inside.h
 _ISA_NAMES = list(_engine.isa_names())
 
@@ -59,11 +60,18 @@ class Sizes(NamedTuple):
     row: int  # result pixels of a row
     images: int  # times groups
     batch: int
-    planes: int  # elements of a group's input and output channels
+    reads: int  # elements of an image's summed channel
+    writes: int  # and of a result channel
     reach: int  # elements that a row of the kernel covers beside the first
+    linear: bool  # a 1x1 kernel that moves by 1, without padding
     dense: bool  # a result row reads consecutive inputs
     flat: bool  # an input gradient of few channels: "direct" has pixels in the lanes
     inside: float  # share of the products that "direct" does not leave out, since they read more than padding
+
+    @property
+    def planes(self) -> int:
+        """Count the elements of a group's channels in an image, summed ones and results."""
+        return self.reds * self.reads + self.rows * self.writes
 
     @property
     def macs(self) -> float:
@@ -82,14 +90,15 @@ def sizes_of(problem: ConvProblem, op: int) -> Sizes:
     linear = all(a.kernel == a.stride == 1 and a.lo == a.hi == 0 for a in problem.axes)
     row = pixels if linear else last.out
     dense = last.stride == 1 or not forward
-    planes = reds * inputs + rows * pixels
+    reads, writes = inputs, pixels
     if not forward:
-        rows, reds = reds, rows
+        rows, reds, reads, writes = reds, rows, writes, reads
     reach = last.dilation * (last.kernel - 1)
     flat = not forward and problem.groups == 1 and rows <= _FLAT_ROWS[_ISA_NAMES[current_isa()]]
     images = problem.batch * problem.groups
     inside = 1.0 if flat else _share_inside(problem, op, taps)
-    return Sizes(rows, reds, taps, pixels, row, images, problem.batch, planes, reach, dense, flat, inside)
+    batch = problem.batch
+    return Sizes(rows, reds, taps, pixels, row, images, batch, reads, writes, reach, linear, dense, flat, inside)
 
 
 def _share_inside(problem: ConvProblem, op: int, taps: int) -> float:
@@ -104,18 +113,22 @@ def _share_inside(problem: ConvProblem, op: int, taps: int) -> float:
 def direct_cycles(s: Sizes, lanes: int) -> float:
     """Vectors of result channels, the last one partly empty (or of pixels, with gaps); moving elements beside."""
     vectors = (s.row + s.reach) / s.row / lanes if s.flat else -(-s.rows // lanes) / s.rows
-    weights, inputs, results = s.rows * s.reds * s.taps, s.reds * s.pixels * s.images, s.rows * s.pixels * s.images
+    weights, results = s.rows * s.reds * s.taps, s.rows * s.writes * s.images
+    inputs = s.reds * (s.reads + s.pixels) / 2 * s.images  # with a stride not all of them are copied
     if s.images > s.batch:  # groups are small, and what they move stays in the caches
-        return s.inside * s.macs * vectors + 0.5 * weights + 0.4 * inputs + 0.5 * results
+        return s.inside * s.macs * vectors + 0.5 * weights + 0.8 * inputs + 0.8 * results
     return s.inside * s.macs * vectors + 16 / lanes * (1.8 * weights + 1.5 * inputs + 1.15 * results)
 
 
 def im2col_cycles(s: Sizes, lanes: int) -> float:
     """Vectors of pixels, the last one of an image partly empty; patches copied for every tap, in segments of a row."""
     vectors = -(-s.pixels // lanes) / s.pixels
-    weights, results = s.rows * s.reds * s.taps, s.rows * s.pixels * s.images
+    weights, results = s.rows * s.reds * s.taps, s.rows * s.writes * s.images
     patch = (0.35 if s.dense else 0.58) + 14 / min(3 * lanes, s.row)
-    moved = 3.1 * weights + patch * s.reds * s.taps * s.pixels * s.images + 0.9 * results
+    if s.linear and s.rows <= 4 * _FLAT_ROWS[_ISA_NAMES[current_isa()]]:
+        patch = 0.0  # read where they lie
+    scattered = 0.9 if s.writes == s.pixels else 2.5  # phases
+    moved = 3.1 * weights + patch * s.reds * s.taps * s.pixels * s.images + scattered * results
     return 0.97 * s.macs * vectors + 16 / lanes * moved
 
 
@@ -128,7 +141,7 @@ def depthwise_cycles(problem: ConvProblem, op: int, s: Sizes, lanes: int) -> flo
     overlap = min(1.0, min(s.rows, 8) * 3 / 8)  # few result channels leave few sums to overlap
     lines = (s.reds + s.rows) * s.pixels / s.row
     copies = 2.0 * s.rows * s.reds * s.taps + (0.5 * s.planes + 300 + 12 * lines) * s.images
-    return s.macs * gaps / lanes / overlap + copies * products_a_cycle()
+    return 0.85 * s.macs * gaps / lanes / overlap + copies * products_a_cycle()
 
 
 def allows_winograd(dtype: np.dtype[Any]) -> bool:
@@ -156,7 +169,7 @@ def winograd_cycles(problem: ConvProblem, s: Sizes, op: int, lanes: int) -> floa
     row = -(-outs[-1] // (4 * wide.dilation))
     vectors = -(-tile_rows * row // lanes)
     reds = s.reds * math.prod(a.kernel for a in depth)
-    products = 36 * s.rows * (reds + 6) * vectors + 5000  # a tile's sums are short, a group's blocks small
+    products = 36 * max(s.rows, 6) * (reds + 6) * vectors + 5000  # a tile's sums are short, a group's blocks small
     if vectors == 1 and lanes < 16:
         products *= 2  # four rows of one vector: too few sums to overlap
     weights = 250 / lanes * s.rows * reds
@@ -186,10 +199,24 @@ def bands_cycles(problem: ConvProblem, op: int, s: Sizes, lanes: int) -> float:
     return (high * -(-wide // lanes) * each + 60 * products_a_cycle()) * s.rows * s.images
 
 
-def grouped_cycles(s: Sizes, lanes: int) -> float:
+def grouped_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
     """Vectors of groups, the last ones partly empty; every vector of inputs and results is transposed."""
     filled = -(-s.images // s.batch // lanes) * s.batch
-    return (1.4 * s.macs / s.images + 7 * s.planes) * filled
+    return (1.4 * s.macs / s.images + 7 * (s.planes + (_halo(problem, s) - 1) * s.reds * s.reads)) * filled
+
+
+def _halo(problem: ConvProblem, s: Sizes) -> float:
+    """How often "grouped" turns an input: boxes whose panels fit overlap by what the kernel reaches beside them."""
+    if len(problem.axes) == 1:
+        return 1.0
+    tall, wide = problem.axes[-2:]
+    room = _GROUPED_PANEL / _isa_bytes() / s.reds
+    beside = tall.dilation * (tall.kernel - 1)
+    rows = room / (wide.size + wide.lo + wide.hi) - beside
+    if rows >= 1:
+        return 1 + beside / rows if rows < tall.out else 1.0
+    columns = max(1.0, room / (beside + 1) - s.reach)
+    return (1 + beside) * (1 + s.reach / columns)
 
 
 def products_a_cycle() -> int:

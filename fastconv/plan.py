@@ -17,6 +17,7 @@ from fastconv import _engine
 from fastconv._check import Array, Axis, ConvProblem, LocalProblem, WindowProblem
 from fastconv._config import current_isa, current_precision
 from fastconv._costs import (
+    Sizes,
     allows_winograd,
     bands_cycles,
     depthwise_cycles,
@@ -154,12 +155,12 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
     if allows_winograd(dtype) and fits_winograd(problem, op) and not few:
         costs["winograd"] = winograd_cycles(problem, s, op, lanes)
     if s.reds <= 64 and s.taps <= 4096:
-        costs["depthwise"] = depthwise_cycles(problem, op, s, lanes) * (1.25 if problem.groups == 1 else 1)
+        costs["depthwise"] = depthwise_cycles(problem, op, s, lanes) * _depthwise_risk(problem, s, strided)
     if fits_grouped(problem, s):
-        costs["grouped"] = grouped_cycles(s, lanes)
-    if strided and problem.groups > 1:  # their phases are short, and each fills panels of its own
-        slow = ("direct", "im2col", "depthwise") if s.reds > 1 else ("direct", "im2col")
-        costs |= {name: 1.8 * costs[name] for name in slow if name in costs}
+        costs["grouped"] = grouped_cycles(problem, s, lanes)
+    if strided and problem.groups > 1:  # their phases are short, and those of all but "direct" fill panels of their own
+        slow = {"direct": 1.3, "im2col": 1.3, "depthwise": 1.8 if s.reds > 1 else 1.0}
+        costs |= {name: factor * costs[name] for name, factor in slow.items() if name in costs}
     best = min(costs, key=lambda name: costs[name])
     why = {
         "direct": f"{s.rows} result channels fill vectors of {lanes}, no patches to pack",
@@ -169,6 +170,15 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
         "grouped": f"{problem.groups} groups of few channels fill vectors of {lanes}: no lane is lost to short rows",
     }
     return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
+
+
+def _depthwise_risk(problem: ConvProblem, s: Sizes, strided: bool) -> float:
+    """What "depthwise" must save before it is taken for several channels: its estimates scatter, most of all with phases."""
+    if s.reds == 1:
+        return 1.0
+    if problem.groups == 1:
+        return 1.8 if strided else 1.4
+    return 1.25 if s.rows > 8 else 1.15
 
 
 def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str, str]:
@@ -185,7 +195,7 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
             "depthwise": bands + sums * problem.groups if bands else flat,
         }
         if fits_grouped(problem, s):
-            costs["grouped"] = grouped_cycles(s, lanes)
+            costs["grouped"] = grouped_cycles(problem, s, lanes)
         best = min(costs, key=lambda name: costs[name])
         why = {
             "direct": f"groups of {s.rows} output channels fill vectors of {lanes} well enough",
