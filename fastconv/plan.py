@@ -173,7 +173,7 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
 
 
 def _depthwise_risk(problem: ConvProblem, s: Sizes, strided: bool) -> float:
-    """What "depthwise" must save before it is taken for several channels: its estimates scatter, most of all with phases."""
+    """What "depthwise" must save before it is taken for several channels: its estimates scatter, most with phases."""
     if s.reds == 1:
         return 1.0
     if problem.groups == 1:
