@@ -5,7 +5,7 @@
     counting    weights and connections: fully connected, locally connected, tiled, convolution
     receptive   sides of outputs; what one output sees through a stack of layers
     matrix      the matrix of a layer, and which of its entries are one weight
-    measures    equivariance, invariance, gradients by depth
+    measures    equivariance, invariance, gradients by depth, dead units
     figures     pictures of all of these, with matplotlib
 
 The numbers need NumPy alone. ``python -m fastconv demo DIR`` makes a page of the pictures.
@@ -26,7 +26,13 @@ from fastconv.analysis.counting import (
     tiled,
 )
 from fastconv.analysis.matrix import SparseMatrix, Wiring, as_linear, as_matrix, jacobian, tied_gradient, wiring
-from fastconv.analysis.measures import equivariance_error, gradient_by_depth, invariance_error, translate
+from fastconv.analysis.measures import (
+    dead_units,
+    equivariance_error,
+    gradient_by_depth,
+    invariance_error,
+    translate,
+)
 from fastconv.analysis.receptive import (
     ReceptiveField,
     Window,
@@ -47,6 +53,7 @@ __all__ = [
     "as_matrix",
     "convolution",
     "count",
+    "dead_units",
     "equivariance_error",
     "fully_connected",
     "gradient_by_depth",

@@ -1,4 +1,4 @@
-"""What convolution and pooling keep: equivariance, invariance, and gradients that reach the first layer."""
+"""What convolution and pooling keep: equivariance, invariance; gradients that reach the first layer, dead units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastconv import _check as check
 from fastconv import nn
 
-__all__ = ["equivariance_error", "gradient_by_depth", "invariance_error", "translate"]
+__all__ = ["dead_units", "equivariance_error", "gradient_by_depth", "invariance_error", "translate"]
 
 Array = NDArray[Any]
 
@@ -181,6 +181,43 @@ def gradient_by_depth(layers: nn.Sequential, input: ArrayLike, grad_output: Arra
     for parameter, before in saved:
         parameter.grad = before
     return np.array(sizes[::-1])
+
+
+def dead_units(activation: nn.Module, input: ArrayLike, dim: int = 1) -> NDArray[np.bool_]:
+    """Tell which units pass no gradient on for any of some inputs: they cannot learn from them, and stay as they are.
+
+    Parameters
+    ----------
+    activation : Module
+        Such as ``nn.ReLU()``.
+    input : array_like of shape (N, units) or (N, units, *spatial)
+        What goes into it, of all samples.
+    dim : int, default 1
+        The axis of the units.
+
+    Returns
+    -------
+    ndarray of bool, (units,)
+        True where the activation's derivative is 0 for every sample and position.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When `dim` is not an axis of the input.
+
+    Examples
+    --------
+    A ReLU whose sums are never positive is dead; a leaky one cannot be:
+
+    >>> sums = [[-1.0, 2.0, 0.0], [-3.0, -1.0, -2.0]]
+    >>> dead_units(nn.ReLU(), sums), dead_units(nn.LeakyReLU(), sums)
+    (array([ True, False,  True]), array([False, False, False]))
+    """
+    array = np.asarray(input)
+    axis = check.axis("dead_units", dim, array)
+    output, backward = activation.forward(array)
+    slopes = np.asarray(backward(np.ones_like(output)))
+    return np.asarray((slopes == 0).all(axis=tuple(other for other in range(array.ndim) if other != axis)))
 
 
 def _as_transform(transform: Any) -> Callable[[Array], Array]:

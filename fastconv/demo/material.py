@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastconv import data, models, nn, optim, train
 from fastconv._extras import require
 
-__all__ = ["Material", "Trained"]
+__all__ = ["Material", "Trained", "vowels"]
 
 Array = NDArray[Any]
 
@@ -90,3 +90,31 @@ class Material:
             model, loader, epochs=epochs, optimizer=optimizer, schedule=schedule, validation=validation, progress=False
         )
         return Trained(model, first, history, train.evaluate(model, test), test[0])
+
+
+def vowels(rate: int = 8000) -> tuple[Array, int, int, dict[str, float]]:
+    """Make three vowels from a formula: harmonics of a falling voice, strong where the mouth resounds.
+
+    The resonances are a man's of Peterson and Barney, "Control methods used in a study of the vowels", 1952.
+
+    Returns
+    -------
+    signal : ndarray of shape (L,)
+    rate, highest : int
+        Samples a second, and the highest pitch worth showing.
+    names : dict of str to float
+        The vowels, and the seconds at which they stand.
+    """
+    seconds, pause = 0.4, np.zeros(rate // 20)
+    time = np.arange(round(seconds * rate)) / rate
+    voice = 140 - 50 * time / seconds
+    pitch = np.arange(1, 40)[:, np.newaxis] * voice  # of each harmonic at each time
+    phase = 2 * np.pi * np.cumsum(pitch, axis=1) / rate
+    parts: list[Array] = []
+    names: dict[str, float] = {}
+    for name, resonances in {"ah": (730, 1090), "ee": (270, 2290), "oo": (300, 870)}.items():
+        loudness = sum(1 / (1 + ((pitch - resonance) / 60) ** 2) for resonance in resonances)
+        sound = np.sum(np.where(pitch < rate / 2, loudness, 0) * np.sin(phase), axis=0) * np.sin(np.pi * time / seconds)
+        names[name] = (sum(part.size for part in parts) + time.size / 2) / rate
+        parts += [sound / np.abs(sound).max(), pause]
+    return np.concatenate(parts), rate, 3000, names

@@ -41,6 +41,30 @@ def test_connection_matrices() -> None:
         assert np.isfinite(panel.images[0].get_array().filled(np.nan)).sum() == connections
 
 
+def test_connection_gradients() -> None:
+    """The way back: to inputs through the transposed matrix; a weight's gradient sums over all that share it."""
+    axes = figures.connection_gradients(row=9, kernel=3, tile=2, seed=4)
+    assert axes.shape == (3, 4)
+    assert titles(axes[2]) == ["63 sums of 1", "21 sums of 1", "6 sums of 3", "3 sums of 7"]
+    forward = figures.connection_matrices(row=9)
+    for panel, matrix in zip(axes[0], forward[0], strict=True):
+        np.testing.assert_array_equal(panel.images[0].get_array(), matrix.images[0].get_array().T)
+    rng = np.random.default_rng(4)
+    x, g = (rng.choice([-3.0, -2, -1, 1, 2, 3], side) for side in (9, 7))
+    local, tiled = nn.LocallyConnected1d(1, 1, 9, 3, dtype=np.float64), nn.TiledConv2d(1, 1, (1, 3), (1, 2))
+    layers: list[tuple[nn.Module, Any, Any]] = [
+        (nn.Linear(9, 7, dtype=np.float64), x, g),
+        (local, x[np.newaxis], g[np.newaxis]),
+        (tiled, x[np.newaxis, np.newaxis], g[np.newaxis, np.newaxis]),
+        (nn.Conv1d(1, 1, 3, dtype=np.float64), x[np.newaxis], g[np.newaxis]),
+    ]
+    for panel, (layer, layer_input, grad) in zip(axes[2], layers, strict=True):
+        layer.forward(layer_input)[1](grad)
+        weight = next(layer.parameters())
+        assert weight.grad is not None
+        np.testing.assert_array_equal(np.ravel(panel.images[0].get_array()), weight.grad.ravel())
+
+
 def test_parameters_by_side() -> None:
     lines = figures.parameters_by_side().lines
     assert [int(line.get_ydata()[-1]) for line in lines] == [10**12, 25 * 10**6, 100, 25]
@@ -122,6 +146,62 @@ def test_series_and_text() -> None:
     heights = [bar.get_height() for bar in bars]
     assert max(heights) == 5
     assert [place for place, height in enumerate(heights) if height == 5] == [0, 15]
+
+
+def test_a_pure_tone_is_heard_at_its_pitch() -> None:
+    time = np.arange(2400) / 8000
+    axes = figures.sound(
+        np.concatenate([np.sin(2 * np.pi * pitch * time) for pitch in (500, 1500)]), names={"low": 0.1}
+    )
+    strength = axes[1].images[0].get_array()
+    assert strength.shape[0] == len(range(100, 3001, 50))
+    loudest = 100 + 50 * strength.argmax(axis=0)
+    assert loudest[5] == 500
+    assert loudest[-5] == 1500
+    left, right, low, high = axes[1].images[0].get_extent()
+    assert (low, high) == (75, 3025)
+    np.testing.assert_allclose((left, right), ((256 - 20) / 8000, (256 + 40 * 107 + 20) / 8000))
+    assert texts(axes[0]) == ["low"]
+
+
+def test_losses() -> None:
+    """Of two classes: cross-entropy is log(1 + exp(-z)), the mean squared error (1 - s(z))**2."""
+    axes = figures.losses()
+    z = axes[0].lines[0].get_xdata()
+    share = 1 / (1 + np.exp(-z))
+    for panel, curves in zip(
+        axes,
+        ((np.log1p(np.exp(-z)), (1 - share) ** 2), (share - 1, -2 * share * (1 - share) ** 2)),
+        strict=True,
+    ):
+        for line, want in zip(panel.lines, curves, strict=False):
+            np.testing.assert_allclose(line.get_ydata(), want, atol=1e-12)
+    slopes = [line.get_ydata()[0] for line in axes[1].lines[:2]]  # surely wrong
+    assert slopes[0] < -0.999
+    assert slopes[1] > -0.001
+
+
+def test_descent_finds_the_filter() -> None:
+    axes = figures.descent()
+    errors = axes[0].lines[0].get_ydata()
+    assert (np.diff(errors) < 0).all()
+    assert errors[-1] < 1e-5 * errors[0]
+    found = [line.get_ydata()[-1] for line in axes[1].lines[1::2]]
+    np.testing.assert_allclose(found, [1, 0, -1], atol=1e-2)
+
+
+def test_units_die_with_the_learning_rate() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 10
+    images = rng.random((200, 1, 4, 4)) + labels[:, None, None, None] / 5
+    axes = figures.dying_units(images, labels, (0.01, 3.0), 2)
+    (few, many), leaky = (line.get_ydata() for line in axes[0].lines)
+    assert few < 20 < 60 < many
+    assert leaky.tolist() == [0, 0]
+    stuck, woken = (line.get_ydata() for line in axes[1].lines)
+    assert len(stuck) == 5
+    assert stuck.min() > 2.25  # ln 10 = 2.30: only the last layer's biases learn
+    assert woken[-1] < stuck[-1] - 0.05
 
 
 def test_networks() -> None:

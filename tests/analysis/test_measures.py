@@ -9,8 +9,8 @@ import pytest
 from helpers import whole
 
 import fastconv as fc
-from fastconv import nn
-from fastconv.analysis import equivariance_error, gradient_by_depth, invariance_error, translate
+from fastconv import nn, optim
+from fastconv.analysis import dead_units, equivariance_error, gradient_by_depth, invariance_error, translate
 
 
 def quarter_turn(image: Any) -> Any:
@@ -105,6 +105,58 @@ def test_gradients_by_depth() -> None:
     assert net[1].weight.grad is None  # type: ignore[attr-defined]
 
 
+def test_dead_units() -> None:
+    maps = np.full((2, 3, 4, 4), -1.0)
+    maps[1, 1, 2, 3] = 5  # one position of one sample is enough
+    assert dead_units(nn.ReLU(), maps).tolist() == [True, False, True]
+    assert dead_units(nn.ReLU(), np.moveaxis(maps, 1, -1), -1).tolist() == [True, False, True]
+    assert not dead_units(nn.LeakyReLU(), maps).any()
+    assert not dead_units(nn.Sigmoid(), maps).any()
+    assert dead_units(nn.ReLU(), maps[:0]).all()  # nothing that it could learn from
+
+
+@pytest.mark.parametrize("optimizer", [lambda p: optim.SGD(p, 0.5, momentum=0.9), lambda p: optim.Adam(p, 0.1)])
+def test_a_dead_relu_never_learns_again_and_a_leaky_one_does(optimizer: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((40, 3)), rng.random((40, 1))
+    for activation, dead in ((nn.ReLU(), True), (nn.LeakyReLU(0.1), False)):
+        net = nn.Sequential(nn.Linear(3, 5, generator=1, dtype=np.float64), activation, nn.Linear(5, 1, generator=2))
+        hidden: Any = net[0]
+        hidden.bias.data[...] = -4  # the weights' sum is at most 3 / sqrt(3)
+        before = hidden.weight.data.copy()
+        steps = optimizer(net.parameters())
+        assert dead_units(activation, hidden(x)).all() == dead
+        for _ in range(20):
+            guess, backward = net.forward(x)
+            _, grad = nn.MSELoss()(guess, y)
+            steps.zero_grad()
+            backward(grad)
+            steps.step()
+        assert np.array_equal(hidden.weight.data, before) == dead
+        assert dead_units(activation, hidden(x)).all() == dead
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(2),
+        nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+        nn.AvgPool2d(2),
+        nn.AdaptiveAvgPool2d((5, 3)),
+        nn.AdaptiveMaxPool2d(1),
+    ],
+    ids=repr,
+)
+def test_pooling_keeps_the_depth_and_has_no_parameters(pool: nn.Module) -> None:
+    for depth in (1, 3, 20):
+        x = whole(np.random.default_rng(depth), 2, depth, 8, 12)
+        y = pool(x)
+        assert y.shape[:2] == (2, depth)
+        for channel in range(depth):  # each map by itself
+            np.testing.assert_array_equal(pool(x[:, channel : channel + 1])[:, 0], y[:, channel])
+    assert not list(pool.parameters())
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
@@ -115,6 +167,8 @@ def test_gradients_by_depth() -> None:
         (lambda: equivariance_error(np.sin, np.ones((4, 5)), quarter_turn, 1), ValueError, "one shape"),
         (lambda: equivariance_error(np.sin, np.ones((4, 4)), 1, margin=-1), ValueError, "margin"),
         (lambda: invariance_error(np.sin, np.zeros(3), 1), ValueError, "invariance_error: the output"),
+        (lambda: dead_units(nn.ReLU(), np.ones(3)), ValueError, "dead_units: dim must be an axis"),
+        (lambda: dead_units(nn.ReLU(), np.ones((2, 3)), 0.5), TypeError, "dead_units: dim"),  # type: ignore[arg-type]
     ],
 )
 def test_refusals(call: Any, error: type[Exception], text: str) -> None:

@@ -61,20 +61,33 @@ def test_the_tour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {link for link in page.links if not link.startswith("#")} == pictures
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.names)
     assert [name for name in page.names if name in {stop.name for stop in STOPS}] == [stop.name for stop in STOPS]
-    assert len(pictures) >= 25
+    assert len(pictures) >= 30
     for image in page.images:
         with Image.open(folder / str(image["src"])) as picture:
             assert picture.size == (int(image["width"] or 0), int(image["height"] or 0))
             assert np.asarray(picture.convert("L")).std() > 5  # something is drawn
         assert image["alt"]
-    assert "<td>760</td>" in text
-    assert "<td>48,120</td>" in text
+    for number in (
+        "144",
+        "36",
+        "16",
+        "5,310",
+        "512,000",
+        "100,000,000",
+        "760",
+        "48,120",
+        "10,164",
+        "69,632",
+        "1,179,648",
+    ):
+        assert f"<td>{number}</td>" in text
+    assert "<td>12 x 32 x 32</td><td>12 x 16 x 16</td>" in text  # "same" padding, and pooling that keeps the depth
     assert "in a hurry" in text
 
 
 def test_the_windows_shown_as_vgg16_are_its_own() -> None:
     from fastconv.demo.material import Material
-    from fastconv.demo.tour import seen_by_vgg
+    from fastconv.demo.why import seen_by_vgg
 
     shown = seen_by_vgg(Material())
     assert isinstance(shown, Picture)

@@ -95,6 +95,12 @@ def test_extremes_warn_of_nothing(name: str, options: dict[str, Any]) -> None:
     assert np.isfinite(grad[:, 1:]).all()
 
 
+def test_mean_squared_error_by_hand() -> None:
+    x, t = np.array([1.0, 2.0, 4.0]), np.array([0.0, 2.0, 1.0])
+    assert F.mse_loss(x, t) == (1 + 0 + 9) / 3
+    np.testing.assert_array_equal(F.mse_loss_backward(1.0, x, t), 2 * (x - t) / 3)
+
+
 def test_binary_cross_entropy_keeps_its_digits() -> None:
     x = np.array([-40.0, 40.0])
     np.testing.assert_allclose(

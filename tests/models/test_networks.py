@@ -133,6 +133,22 @@ def test_small_resnets(depth: int) -> None:
     assert not any("downsample" in name for name, _ in plain.named_modules())
 
 
+def test_a_bottleneck_does_a_basic_blocks_work_with_few_weights() -> None:
+    """256 channels in and out: 2 * 9 * 256**2 weights against 256 * 64 + 9 * 64**2 + 64 * 256."""
+    found = []
+    for block in (models.BasicBlock(256, 256, generator=0), models.Bottleneck(256, 64, generator=0)):
+        kernels = [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
+        found.append([(layer.kernel_size[0], layer.in_channels, layer.out_channels) for layer in kernels])
+        work = fc.summary(block, (256, 14, 14)).multiply_adds
+        found.append([sum(layer.weight.size for layer in kernels), work // 14**2])
+    assert found == [
+        [(3, 256, 256), (3, 256, 256)],
+        [1_179_648, 1_179_648],
+        [(1, 256, 64), (3, 64, 64), (1, 64, 256)],
+        [69_632, 69_632],
+    ]
+
+
 def test_plain_twin_computes_without_the_sum() -> None:
     twins = [models.BasicBlock(4, 4, residual=residual, generator=0).eval() for residual in (True, False)]
     x = np.random.default_rng(0).standard_normal((2, 4, 6, 6)).astype(np.float32)

@@ -13,5 +13,7 @@ A picture of several panels returns an array of Axes; ``axes.flat[0].figure`` is
 from __future__ import annotations
 
 from fastconv.analysis.figures.images import *  # noqa: F403
+from fastconv.analysis.figures.learning import *  # noqa: F403
 from fastconv.analysis.figures.networks import *  # noqa: F403
 from fastconv.analysis.figures.patterns import *  # noqa: F403
+from fastconv.analysis.figures.sequences import *  # noqa: F403

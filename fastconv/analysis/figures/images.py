@@ -23,10 +23,8 @@ __all__ = [
     "filtered_photograph",
     "kept_and_lost",
     "pooling",
-    "series",
     "shifts",
     "template",
-    "word_detector",
 ]
 
 Array = NDArray[Any]
@@ -139,6 +137,8 @@ def template(image: ArrayLike) -> Any:
     -------
     ndarray of Axes, (5,)
     """
+    from fastconv import filters
+
     small = np.array([[1, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 1], [1, 1, 0, 0, 0], [0, 0, 0, 1, 0]], np.float64)
     figure = panels(7.2, 5.6).figure
     figure.clear()
@@ -156,7 +156,7 @@ def template(image: ArrayLike) -> Any:
     photo = np.asarray(image, np.float64)
     show(axes[3], photo, "gray photograph", vmin=0, vmax=1)
     centred = TEMPLATE - TEMPLATE.mean()
-    found = fc.conv2d(photo[np.newaxis], centred[np.newaxis, np.newaxis], padding="same")[0]
+    found = filters.correlate(photo, centred)
     show(axes[4], _soft(found), "template less its mean", "PuOr", around_zero=True)
     return axes
 
@@ -280,76 +280,4 @@ def kept_and_lost(image: ArrayLike) -> Any:
         axes[1].text(steps[-1] + 0.4, changes[-1], name, color=colour, va="center", fontsize=10)
     axes[1].set(title="shift of the input: change\nof the pooled edges, %", xlabel="shift, pixels", xlim=(0, 17.5))
     axes[1].set_xticks([0, 5, 10])
-    return axes
-
-
-@drawn
-def series(signal: ArrayLike, labels: tuple[str, str] = ("time", "value")) -> Any:
-    """Draw a time series, its moving average and its slope, each one convolution.
-
-    Parameters
-    ----------
-    signal : array_like of shape (L,)
-    labels : (str, str)
-        Of the axes.
-
-    Returns
-    -------
-    ndarray of Axes, (2,)
-    """
-    x = np.asarray(signal, np.float64)
-    size = 15
-    mean = fc.conv1d(x[np.newaxis], np.full((1, 1, size), 1 / size), padding="valid")[0]
-    slope = fc.conv1d(mean[np.newaxis], np.array([[[-0.5, 0.0, 0.5]]]))[0]
-    axes = panels(7.2, 4.4, 2, height_ratios=(1.6, 1), sharex=True)
-    time = np.arange(len(x))
-    axes[0].plot(time, x, color=GRAY, linewidth=1, label="the series")
-    axes[0].plot(
-        time[size // 2 : size // 2 + len(mean)],
-        mean,
-        color=BLUE,
-        label=f"moving average: conv1d with {size} times 1/{size}",
-    )
-    axes[1].plot(
-        time[size // 2 + 1 : size // 2 + 1 + len(slope)],
-        slope,
-        color=RED,
-        label="its slope: conv1d with (-1/2, 0, 1/2)",
-    )
-    axes[1].axhline(0, color="#bbbbbb", linewidth=1, zorder=0)
-    axes[0].set(ylabel=labels[1])
-    axes[1].set(xlabel=labels[0], ylabel="change")
-    for panel in axes:
-        panel.legend(loc="upper left")
-        low, high = panel.get_ylim()
-        panel.set_ylim(low, high + 0.3 * (high - low))
-    return axes
-
-
-@drawn
-def word_detector(text: str, word: str) -> Any:
-    """Draw how many letters of a word agree with a text, at each place: a convolution with letters as channels.
-
-    Parameters
-    ----------
-    text, word : str
-        Of characters a to z; others have no channel.
-
-    Returns
-    -------
-    Axes
-    """
-    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-    channels, kernel = (
-        np.asarray(letters[:, np.newaxis] == np.array(list(piece)), np.float64) for piece in (text, word)
-    )
-    response = fc.conv1d(channels, kernel[np.newaxis])[0]
-    axes = panels(7.2, 3.0)
-    found = response == response.max()
-    axes.bar(np.arange(len(response)), response, color=[RED if hit else BLUE for hit in found], width=0.8)
-    axes.set(xlim=(-1, len(text)), ylim=(0, len(word) * 1.15), ylabel="letters that agree", title=f'filter: "{word}"')
-    axes.set_xticks(np.arange(len(text)), list(text), fontsize=8)
-    axes.tick_params(axis="x", length=0)
-    for place in np.flatnonzero(found):
-        axes.text(place + 0.8, response[place], f"{response[place]:g}", color=RED, va="center")
     return axes

@@ -152,7 +152,7 @@ def vanishing_gradients(depth: int = 20, width: int = 64, seed: int = 0) -> Any:
         axes.plot(np.arange(depth + 1), sizes, color=colour, marker=marker, markersize=4, label=name)
     axes.plot([0, depth], [0.25**depth, 1], color=GRAY, linewidth=1, linestyle=":", label="0.25 a layer")
     axes.set(yscale="log", xlabel="layer (0: the input; at the right: the output)", ylabel="size of the gradient, rms")
-    axes.xaxis.set_major_locator(require("matplotlib.ticker", "pictures", "plot").MaxNLocator(integer=True))
+    axes.set_xticks(np.arange(0, depth + 1, max(1, depth // 4)))
     axes.grid(which="major", alpha=0.3)
     axes.figure.legend(loc="outside upper left", ncols=4)
     return axes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from numpy.typing import ArrayLike
 from fastconv import nn
 from fastconv.analysis.counting import convolution, fully_connected, locally_connected, tiled
 from fastconv.analysis.figures._style import BLUE, COLOURS, GRAY, GREEN, ORANGE, RED, drawn, numbers, panels, show
-from fastconv.analysis.matrix import as_linear, as_matrix, tied_gradient, wiring
+from fastconv.analysis.matrix import Wiring, as_linear, as_matrix, tied_gradient, wiring
 from fastconv.analysis.receptive import output_size, receptive_fields
 
 __all__ = [
+    "connection_gradients",
     "connection_matrices",
     "one_dimensional_example",
     "parameters_by_side",
@@ -41,31 +43,91 @@ def connection_matrices(row: int = 12, image: int = 6, kernel: int = 3, tile: in
     """
     axes = panels(7.2, 4.6, 2, 4)
     for line, (height, width, window) in enumerate(((1, row, (1, kernel)), (image, image, (kernel, kernel)))):
-        shape = (1, height, width)
-        out = output_size((height, width), window)
-        layers: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
-            "fully connected": (nn.Linear(height * width, out[0] * out[1], generator=0), (height * width,)),
-            "locally connected": (nn.LocallyConnected2d(1, 1, shape[1:], window, generator=0), shape),
-            f"tiled, {tile} in turn": (
-                nn.TiledConv2d(1, 1, window, (1, tile) if height == 1 else tile, generator=0),
-                shape,
-            ),
-            "convolution": (nn.Conv2d(1, 1, window, generator=0), shape),
-        }
-        for panel, (name, (layer, input_shape)) in zip(axes[line], layers.items(), strict=True):
+        shape, tiles = (1, height, width), (1 if height == 1 else tile, tile)
+        outputs = prod(output_size((height, width), window))
+        for panel, (name, (layer, input_shape)) in zip(
+            axes[line], _patterns(shape, window, tiles).items(), strict=True
+        ):
             wires = wiring(layer, input_shape)
             different = np.unique(wires.weight).size
-            shade = np.arange(wires.weight.max() + 1)
-            if different > kernel**2:  # neighbours that differ shall look different
-                np.random.default_rng(0).shuffle(shade)
-            picture = wires.picture()
-            shaded = np.where(picture >= 0, shade[picture], np.nan)
-            show(panel, shaded, f"{name}\n{different} weights", "viridis", aspect="auto", interpolation="nearest")
+            _show_weights(panel, wires, f"{name}\n{different} weights")
             panel.set_xlabel(f"{wires.shape[1]} inputs")
         axes[line, 0].set_ylabel(
-            f"{out[0] * out[1]} outputs of a\n" + ("row of pixels" if height == 1 else f"{image}x{image} image")
+            f"{outputs} outputs of a\n" + ("row of pixels" if height == 1 else f"{image}x{image} image")
         )
     return axes
+
+
+@drawn
+def connection_gradients(row: int = 12, kernel: int = 3, tile: int = 2, seed: int = 1) -> Any:
+    """Draw the way back through the four patterns: to the inputs, and to the weights.
+
+    Parameters
+    ----------
+    row, kernel, tile : int
+        As `connection_matrices` takes them.
+    seed : int
+        Of the inputs and of the outputs' gradients, whole numbers other than 0.
+
+    Returns
+    -------
+    ndarray of Axes, (3, 4)
+        The transposed matrices; the products of outputs' gradients and inputs, where there is a connection; these
+        summed over the entries that share a weight, which is the gradient of the weights.
+    """
+    shape, window = (1, 1, row), (1, kernel)
+    rng = np.random.default_rng(seed)
+    x, g = (rng.choice([-3.0, -2, -1, 1, 2, 3], side) for side in (row, prod(output_size(shape[1:], window))))
+    axes = panels(7.2, 6.6, 3, 4, height_ratios=(1.15, 1, 0.9))
+    for column, (name, (layer, input_shape)) in zip(axes.T, _patterns(shape, window, (1, tile)).items(), strict=True):
+        wires = wiring(layer, input_shape)
+        _show_weights(column[0], wires, name, transposed=True)
+        column[0].set_xlabel(f"from {g.size} outputs")
+        products = np.where(wires.picture() >= 0, np.outer(g, x), np.nan)
+        show(column[1], products, "", "PuOr", around_zero=True, aspect="auto", vmin=-9, vmax=9)
+        column[1].set_xlabel(f"{x.size} inputs")
+        gradient = wires.tie(np.nan_to_num(products))
+        grid = gradient.reshape(-1, row if isinstance(layer, nn.Linear) else kernel)
+        shared = len(wires.row) // gradient.size
+        show(
+            column[2], grid, f"{gradient.size} sums of {shared}", "PuOr", aspect="auto",
+            vmin=-np.abs(grid).max(), vmax=np.abs(grid).max(),
+        )  # fmt: skip
+        if grid.size <= 2 * kernel:
+            for (h, w), value in np.ndenumerate(grid):
+                dark = abs(value) > 0.6 * np.abs(grid).max()
+                column[2].text(w, h, f"{value:g}", ha="center", va="center", color="white" if dark else "black")
+    for panel, text in zip(
+        axes[:, 0],
+        (f"gradients to {row} inputs", f"{g.size} outputs: products", "gradients of\nthe weights"),
+        strict=True,
+    ):
+        panel.set_ylabel(text)
+    return axes
+
+
+def _patterns(
+    shape: tuple[int, int, int], window: tuple[int, int], tile: tuple[int, int]
+) -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
+    """Make a layer of each pattern, from one map to one map, and say what input it takes."""
+    sides = shape[1:]
+    inputs, outputs = prod(sides), prod(output_size(sides, window))
+    return {
+        "fully connected": (nn.Linear(inputs, outputs, bias=False, dtype=np.float64, generator=0), (inputs,)),
+        "locally connected": (nn.LocallyConnected2d(1, 1, sides, window, bias=False, dtype=np.float64), shape),
+        f"tiled, {max(tile)} in turn": (nn.TiledConv2d(1, 1, window, tile, bias=False, dtype=np.float64), shape),
+        "convolution": (nn.Conv2d(1, 1, window, bias=False, dtype=np.float64), shape),
+    }
+
+
+def _show_weights(panel: Any, wires: Wiring, title: str, *, transposed: bool = False) -> None:
+    """Draw the matrix with a colour for each weight, white where there is no connection."""
+    picture = wires.picture()
+    shade = np.arange(wires.weight.max() + 1)
+    if len(shade) > 9:  # neighbours that differ shall look different
+        np.random.default_rng(0).shuffle(shade)
+    shaded = np.where(picture >= 0, shade[picture], np.nan)
+    show(panel, shaded.T if transposed else shaded, title, "viridis", aspect="auto", interpolation="nearest")
 
 
 @drawn
