@@ -12,6 +12,7 @@ import pytest
 
 from fastconv import nn
 from fastconv.analysis import figures
+from fastconv.analysis.figures._style import BLUE, ORANGE
 
 pytest.importorskip("matplotlib")
 
@@ -82,8 +83,13 @@ def test_one_dimensional_example() -> None:
 
 
 def test_what_is_seen() -> None:
-    shown = texts(figures.seen_through_layers())
-    assert [text for text in shown if text.isdigit()] == ["7", "1", "5", "3", "3", "5", "1", "7"]
+    for depth, sides in ((3, [1, 3, 5, 7]), (5, [1, 3, 5, 7, 9, 11])):
+        axes = figures.seen_through_layers(depth)
+        numbers = [int(text) for text in texts(axes) if text.isdigit()]
+        assert (numbers[::2], numbers[1::2]) == (sides[::-1], sides)  # seen and reached, from the input up
+        dots = [(int(line.get_ydata()[0]), line.get_color()) for line in axes.lines if line.get_marker() == "o"]
+        for colour, wanted in ((BLUE, sides[::-1]), (ORANGE, sides)):
+            assert [dots.count((level, colour)) for level in range(depth + 1)] == wanted
     net = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3, padding=1))
     axes = figures.seen_by_layers(np.zeros((3, 60, 80)), net, {"0": "first", "2": "last"})
     assert [line.get_label() for line in axes.lines] == ["first: 3 x 3, step 1", "last: 8 x 8, step 2"]

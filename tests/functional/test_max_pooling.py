@@ -50,7 +50,6 @@ def special(x: Array, kind: str) -> Array:
 @pytest.fixture
 def only_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the algorithm for any windows do what sliding windows have a faster one for."""
-
     def choose(problem: Any, op: int, dtype: Any, flags: int, divisor: float) -> Any:
         return plan.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
 

@@ -27,7 +27,6 @@ DIVISORS: list[dict[str, Any]] = [{}, {"count_include_pad": False}, {"divisor_ov
 @pytest.fixture
 def only_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the algorithm for any windows do what sliding windows have a faster one for."""
-
     def choose(problem: Any, op: int, dtype: Any, flags: int, divisor: float) -> Any:
         return plan.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
 

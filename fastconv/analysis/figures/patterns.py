@@ -227,29 +227,28 @@ def one_dimensional_example(
 
 
 @drawn
-def seen_through_layers(depth: int = 3, kernel: int = 3, width: int = 13) -> Any:
+def seen_through_layers(depth: int = 5, kernel: int = 3) -> Any:
     """Draw units of a stack of layers as dots, with all that one output sees, and all that one input reaches.
 
     Parameters
     ----------
     depth, kernel : int
-        Layers, and the side of their windows.
-    width : int
-        Units drawn of each layer.
+        Layers, and the odd side of their windows.
 
     Returns
     -------
     Axes
     """
-    axes = panels(7.2, 3.6)
-    half, middle = kernel // 2, width // 2
-    left, right = middle - 3, width - 3
+    axes = panels(7.2, 1.2 + 0.7 * depth)
+    half = kernel // 2
+    left = half * depth  # whose widest part lies beside that of `right`, with a unit between them
+    right, width = 3 * left + 2, 4 * left + 3
     for level in range(depth + 1):
         for unit in range(width):
             sees = abs(unit - left) <= half * (depth - level)
             reached = abs(unit - right) <= half * level
             colour = BLUE if sees else ORANGE if reached else "#cccccc"
-            axes.plot(unit, level, "o", markersize=13, color=colour, markeredgecolor="white")
+            axes.plot(unit, level, "o", markersize=11, color=colour, markeredgecolor="white")
             for k in range(-half, half + 1):
                 if level < depth and 0 <= unit + k < width:
                     up_sees = abs(unit + k - left) <= half * (depth - level - 1)
@@ -259,11 +258,11 @@ def seen_through_layers(depth: int = 3, kernel: int = 3, width: int = 13) -> Any
         size = 1 + 2 * half * (depth - level)
         axes.text(-0.8, level, f"{size}", ha="right", va="center", color=BLUE)
         axes.text(width - 0.2, level, f"{1 + 2 * half * level}", ha="left", va="center", color="#9a6a00")
-    axes.text(-0.8, depth + 0.55, "seen", ha="right", color=BLUE)
-    axes.text(width - 0.2, depth + 0.55, "reached", ha="left", color="#9a6a00")
+    axes.text(-0.8, depth + 0.5, "seen", ha="right", color=BLUE)
+    axes.text(width - 0.2, depth + 0.5, "reached", ha="left", color="#9a6a00")
     for level in range(depth + 1):
-        axes.text(-2.4, level, "input" if level == 0 else f"layer {level}", ha="right", va="center")
-    axes.set(xlim=(-4.6, width + 1.6), ylim=(-0.5, depth + 1))
+        axes.text(-3.2, level, "input" if level == 0 else f"layer {level}", ha="right", va="center")
+    axes.set(xlim=(-6, width + 3), ylim=(-0.4, depth + 0.9))
     axes.axis("off")
     return axes
 
