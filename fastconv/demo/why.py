@@ -92,7 +92,7 @@ def prior(material: Material) -> Picture:
         figures.strong_prior(),
         "A convolution is a fully connected layer that is sure of two things: most weights are 0, and those along a "
         f"diagonal are equal. Both give the same (on a piece of photograph, to within {off:.0e}). Drop the gradients "
-        "of the zeros, sum the others along the diagonals, and what is left is the convolution's own gradient, exactly.",
+        "of the zeros, sum the others along the diagonals: what is left is the convolution's own gradient, exactly.",
     )
 
 
