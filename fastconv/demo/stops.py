@@ -66,5 +66,5 @@ def stop(chapter: str) -> Callable[[Show], Show]:
 
 
 def by(shape: tuple[int, ...]) -> str:
-    """Write (3, 32, 32) as 3 x 32 x 32."""
-    return " x ".join(map(str, shape))
+    """Write (3, 32, 32) as 3x32x32."""
+    return "x".join(map(str, shape))

@@ -81,7 +81,7 @@ def test_the_tour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "1,179,648",
     ):
         assert f"<td>{number}</td>" in text
-    assert "<td>12 x 32 x 32</td><td>12 x 16 x 16</td>" in text  # "same" padding, and pooling that keeps the depth
+    assert "<td>12x32x32</td><td>12x16x16</td>" in text  # "same" padding, and pooling that keeps the depth
     assert "in a hurry" in text
 
 

@@ -212,7 +212,15 @@ def curves(
     axes = panels(7.2, 4.0)
     styles = ("-", "--", "-.", ":", "-", "--", "-.")
     for number, (name, (x, y)) in enumerate(lines.items()):
-        axes.plot(np.asarray(x), np.asarray(y), color=COLOURS[number % 7], linestyle=styles[number % 7], label=name)
+        marker = "o" if np.size(x) == 1 else None  # a single point has no line
+        axes.plot(
+            np.asarray(x),
+            np.asarray(y),
+            color=COLOURS[number % 7],
+            linestyle=styles[number % 7],
+            marker=marker,
+            label=name,
+        )
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if logarithmic else "linear")
     ticker = require("matplotlib.ticker", "pictures", "plot")
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
