@@ -82,9 +82,9 @@ def set_precision(value: Literal["high", "highest"]) -> None:
     value : {"high", "highest"}
         ``"highest"`` keeps to algorithms whose error is that of a plain sum of K terms,
         ``|y - exact| <= K * u * sum |x| |w|`` with u the unit round-off. ``"high"``, the default, also allows
-        Winograd's F(4x4, 3x3) in float32, for 3x3 kernels that move by 1, forward and both gradients: its largest error
-        is below 3e-5 of the result's root mean square with weights of He's scale, normal data and up to 2,048
-        channels; with outliers that holds for the norms of error and result.
+        Winograd's F(4x4, 3x3) and F(2x2, 5x5) in float32, for kernels of 3x3 and 5x5 that move by 1, forward and both
+        gradients: their largest error is below 3e-5 of the result's root mean square with weights of He's scale, normal
+        data and up to 2,048 channels; with outliers that holds for the norms of error and result.
 
     Raises
     ------

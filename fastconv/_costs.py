@@ -63,6 +63,7 @@ class Sizes(NamedTuple):
     reads: int  # elements of an image's summed channel
     writes: int  # and of a result channel
     reach: int  # elements that a row of the kernel covers beside the first
+    forward: bool  # no input gradient
     linear: bool  # a 1x1 kernel that moves by 1, without padding
     dense: bool  # a result row reads consecutive inputs
     flat: bool  # an input gradient of few channels: "direct" has pixels in the lanes
@@ -98,7 +99,7 @@ def sizes_of(problem: ConvProblem, op: int) -> Sizes:
     images = problem.batch * problem.groups
     inside = 1.0 if flat else _share_inside(problem, op, taps)
     batch = problem.batch
-    return Sizes(rows, reds, taps, pixels, row, images, batch, reads, writes, reach, linear, dense, flat, inside)
+    return Sizes(rows, reds, taps, pixels, row, images, batch, reads, writes, reach, forward, linear, dense, flat, inside)
 
 
 def _share_inside(problem: ConvProblem, op: int, taps: int) -> float:
@@ -116,7 +117,8 @@ def direct_cycles(s: Sizes, lanes: int) -> float:
     weights, results = s.rows * s.reds * s.taps, s.rows * s.writes * s.images
     inputs = s.reds * (s.reads + s.pixels) / 2 * s.images  # with a stride not all of them are copied
     if s.images > s.batch:  # groups are small, and what they move stays in the caches
-        return s.inside * s.macs * vectors + 0.5 * weights + 0.8 * inputs + 0.8 * results
+        packing = (0.5 if s.forward else 1.0) * weights * s.images / s.batch
+        return s.inside * s.macs * vectors + packing + 0.8 * inputs + 0.8 * results
     return s.inside * s.macs * vectors + 16 / lanes * (1.8 * weights + 1.5 * inputs + 1.15 * results)
 
 
@@ -150,12 +152,13 @@ def allows_winograd(dtype: np.dtype[Any]) -> bool:
 
 
 def fits_winograd(problem: ConvProblem, op: int) -> bool:
-    """Whether the last two axes have a kernel of 3x3 that moves by 1; a depth before them is summed as channels are."""
+    """Whether the last two axes have a kernel of 3x3 or 5x5 that moves by 1; a depth is summed as channels are."""
     kept = [a for a in problem.axes if not a.trivial]
     return (
         len(kept) in (2, 3)
-        and all(a.kernel == 3 and a.stride == 1 for a in kept[-2:])
-        and (op == CONV or kept[0].stride == 1)
+        and all(a.kernel == kept[-1].kernel and a.stride == 1 for a in kept[-2:])
+        and kept[-1].kernel in (3, 5)
+        and (op != CONV_INPUT_GRAD or kept[0].stride == 1)
     )
 
 
@@ -165,14 +168,15 @@ def winograd_cycles(problem: ConvProblem, s: Sizes, op: int, lanes: int) -> floa
     outs = [a.out if op == CONV else a.size for a in (*depth, tall, wide)]
     sparse = wide.dilation > 1  # pixels of a sub-image lie apart: gathered and scattered one by one
     frames = problem.batch * math.prod(outs[:-2]) * min(tall.dilation, outs[-2]) * min(wide.dilation, outs[-1])
-    tile_rows = frames * -(-outs[-2] // (4 * tall.dilation))
-    row = -(-outs[-1] // (4 * wide.dilation))
+    out = 7 - wide.kernel  # results of a tile
+    tile_rows = frames * -(-outs[-2] // (out * tall.dilation))
+    row = -(-outs[-1] // (out * wide.dilation))
     vectors = -(-tile_rows * row // lanes)
     reds = s.reds * math.prod(a.kernel for a in depth)
     products = 36 * max(s.rows, 6) * (reds + 6) * vectors + 5000  # a tile's sums are short, a group's blocks small
     if vectors == 1 and lanes < 16:
         products *= 2  # four rows of one vector: too few sums to overlap
-    weights = 250 / lanes * s.rows * reds
+    weights = (600 if wide.kernel == 5 else 250) / lanes * s.rows * reds
     inputs = reds * tile_rows * (250 * -(-row // lanes) + 50 * sparse * row)
     results = s.rows * (-(-reds // 128) * (200 * vectors + 60 * tile_rows) + 20 * sparse * tile_rows * row)
     return problem.groups * (products + weights + inputs + results) + 0.3 * (s.rows + s.reds) * s.pixels * s.images
@@ -261,7 +265,8 @@ def wgrad_swapped_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
     inputs = float(s.images * math.prod(a.size for a in problem.axes))
     pairs = inputs * s.taps / math.prod(min(a.stride, a.kernel) for a in problem.axes)
     turn = (0.6 if problem.axes[-1].stride == 1 else 1.5) * products_a_cycle()
-    return 1.15 * pairs * -(-s.reds // lanes) * s.rows + turn * inputs * s.reds
+    products = max(1.15, short_of_rows(s._replace(rows=s.reds), lanes)) * pairs * -(-s.reds // lanes) * s.rows
+    return products + turn * inputs * s.reds + 1.0 * s.rows * s.reds * s.taps * problem.groups
 
 
 def wgrad_winograd_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
@@ -271,17 +276,20 @@ def wgrad_winograd_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
     """
     per_sum = 1 if lanes > 8 else 2
     *depth, tall, wide = (a for a in problem.axes if not a.trivial)
+    out = 7 - wide.kernel  # results of a tile; of six rows of inputs those are turned that the tile above had not
     frames = problem.batch * min(tall.dilation, tall.out) * min(wide.dilation, wide.out)
-    tile_rows = frames * math.prod(a.out * _inside(a) for a in depth) * -(-tall.out // (4 * tall.dilation))
-    row = -(-wide.out // (4 * wide.dilation))
+    tile_rows = frames * math.prod(a.out * _inside(a) for a in depth) * -(-tall.out // (out * tall.dilation))
+    row = -(-wide.out // (out * wide.dilation))
+    wide_in, high_in = out * row + wide.kernel - 1, out + 2
     inputs, outputs = -(-s.reds // lanes), -(-s.rows // lanes)
     products = 36 * s.rows * inputs * (tile_rows * row + 4 * per_sum)
     if wide.dilation > 1:  # pixels of a sub-image lie apart, and are turned one by one
-        turns = 1.2 * lanes * tile_rows * (6 * inputs * (4 * row + 2) + 4 * outputs * 4 * row)
+        turns = 1.2 * lanes * tile_rows * (high_in * inputs * wide_in + out * outputs * out * row)
     else:
-        turns = 100 * tile_rows * (6 * inputs * -(-(4 * row + 2) // lanes) + 4 * outputs * -(-4 * row // lanes))
-    tiles = tile_rows * row * (250 * inputs + 200 * outputs)
-    each = products + turns + tiles + 250.0 * per_sum * s.rows * inputs + 10_000
+        turns = 100 * tile_rows * (high_in * inputs * -(-wide_in // lanes) + out * outputs * -(-out * row // lanes))
+    tiles = tile_rows * row * (250 * inputs + (200 if out == 4 else 130) * outputs)
+    moved = 36.0 * (s.rows + s.reds) * tile_rows * row  # transformed tiles, to the third-level cache and back
+    each = products + turns + tiles + moved + (250.0 if out == 4 else 600.0) * per_sum * s.rows * inputs + 10_000
     if wide.dilation > 1:  # small sub-images make many tiles, whose transforms come from far away
         each *= 1.3
     return problem.groups * math.prod(a.kernel for a in depth) * each

@@ -166,7 +166,7 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
         "direct": f"{s.rows} result channels fill vectors of {lanes}, no patches to pack",
         "im2col": f"patches cost little beside {s.rows} result channels, pixels fill vectors of {lanes}",
         "depthwise": f"only {s.reds} summed channels a group: pixels in vectors of {lanes}, no patches to pack",
-        "winograd": f"36 products for 16 results of a 3x3 kernel instead of 144, tiles in vectors of {lanes}",
+        "winograd": f"36 products for a tile of results instead of 144 (3x3) or 100 (5x5), tiles in vectors of {lanes}",
         "grouped": f"{problem.groups} groups of few channels fill vectors of {lanes}: no lane is lost to short rows",
     }
     return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
@@ -188,8 +188,10 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
     if few and s.taps <= 4096:
         sums = 15.0 * s.rows * s.reds * s.taps  # across lanes
         bands = bands_cycles(problem, CONV_WEIGHT_GRAD, s, lanes)
-        flat = 2 * s.macs / lanes + (0.5 * s.planes + sums) * s.images
+        loads = {1: 2.0, 2: 1.5, 3: 1.3}.get(s.rows, 1.15)  # result channels share what is loaded
+        flat = loads * s.macs * (s.row + s.reach) / s.row / lanes + (0.5 * s.planes + sums) * s.images
         plain = short_of_rows(s, lanes) * s.macs / s.rows * -(-s.rows // lanes) + 0.5 * s.planes * s.images
+        plain += 1.0 * s.rows * s.reds * s.taps * problem.groups  # sums turned to the gradient
         costs = {
             "direct": min(plain, wgrad_swapped_cycles(problem, s, lanes)),
             "depthwise": bands + sums * problem.groups if bands else flat,
@@ -207,7 +209,7 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
         plain, winograd = wgrad_direct_cycles(problem, s, lanes), wgrad_winograd_cycles(problem, s, lanes)
         estimate = f"(estimated cycles: direct {plain:.2g}, winograd {winograd:.2g})"
         if winograd < plain:
-            return "winograd", f"36 products for 9 taps over a 4x4 tile instead of 144 {estimate}"
+            return "winograd", f"36 products for all taps over a tile instead of 144 (3x3) or 100 (5x5) {estimate}"
         return "direct", f"transforms would cost more than Winograd's products save {estimate}"
     if wgrad_swapped_cycles(problem, s, lanes) <= wgrad_direct_cycles(problem, s, lanes):
         return "direct", "input channels in the lanes, since they fill them better; the output's gradient broadcast"

@@ -88,7 +88,7 @@ def draw(seed: int, number: int) -> Problem | Pooling:
 def _conv(rng: np.random.Generator) -> Conv:
     winograd = rng.random() < 0.2
     n = 2 if winograd else int(rng.choice([1, 2, 2, 2, 3]))
-    kernel = (3,) * n if winograd else _kernel(rng, n)
+    kernel = (int(rng.choice([3, 3, 5])),) * n if winograd else _kernel(rng, n)
     stride, dilation = ((1,) * n if winograd else _steps(rng, n, most) for most in (4, 3))
     groups, c, k = _channels(rng, math.prod(kernel))
     out = _split(rng, _near(rng, PIXELS), n)

@@ -52,9 +52,9 @@ groups : int, default 1
 algorithm : {"auto", "direct", "im2col", "depthwise", "grouped", "winograd", "naive"}, default "auto"
     ``"direct"`` makes no patches, ``"im2col"`` multiplies with patches packed panel by panel, ``"depthwise"`` is for
     few input channels a group, ``"grouped"`` for many groups of few channels, ``"winograd"`` does kernels
-    of 3x3 along the last two axes, with stride 1 there, in a quarter of the multiplications (its largest error is
-    about 1e-5 of the result's root mean square in float32, so that `fastconv.set_precision` can keep "auto" from
-    taking it; the weight gradient: two axes, dilation 1), ``"naive"`` is the NumPy reference.
+    of 3x3 and 5x5 along the last two axes, with stride 1 there, in a quarter (5x5: 36 of 100) of the multiplications
+    (its largest error is about 1e-5 of the result's root mean square in float32, so that `fastconv.set_precision` can
+    keep "auto" from taking it), ``"naive"`` is the NumPy reference.
     :func:`fastconv.explain` tells what ``"auto"`` takes.
 out : ndarray, optional
     Where to write the result; of the result's shape and dtype.

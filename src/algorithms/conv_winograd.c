@@ -1,6 +1,6 @@
-/* conv_winograd.c: convolution with 3x3 kernels that move by 1, and its input gradient, by Winograd's F(4x4, 3x3):
- * kernels/winograd.h has the transforms. A third axis, depth, is summed as channels are; dilation makes sub-images. For each
- * of 36 frequencies f
+/* conv_winograd.c: convolution with 3x3 or 5x5 kernels that move by 1, and its input gradient, by Winograd's F(4x4, 3x3) and
+ * F(2x2, 5x5): kernels/winograd.h has the transforms. A third axis, depth, is summed as channels are; dilation makes sub-images.
+ * For each of 36 frequencies f
  *
  *   M[f][k][tile] = sum_c U[f][k][c] * V[f][c][tile]      U from the weights, V from the inputs, y from M
  *
@@ -10,7 +10,7 @@
  * Blocks of V and chunks of U meet in one of two orders. Where tiles are many, U is a stage of its own and a task makes its
  * block of V in its scratch, for all chunks; long sums over channels go on in later pairs of stages, which add to y. Where
  * tiles are few (one image of 14 px has 16), V is the stage and a task makes its chunk of U, FC_WINO_REDS channels at a
- * time, for some blocks: transformed weights, four times as large as the weights, then never leave the cache. A frozen layer
+ * time, for some blocks: transformed weights, up to four times as large as the weights, then never leave the cache. A frozen layer
  * keeps U. */
 
 #define FC_WINO_M (FC_TAPS_MAX < VL ? (VL / FC_TAPS_MAX >= 2 ? VL / 2 : VL) : VL) /* rows of a tile of U: VL or half of it */
@@ -25,6 +25,7 @@
 #define FC_WINO_ROWS (2 * FC_WINO_OUT) /* of scratch: six of inputs and one of zeros; or four of results, and room to put them together */
 
 typedef struct {
+    int64_t side, out;                /* of the kernel; of a tile of results */
     int64_t dilation[2];              /* sub-images along H and W */
     int64_t depth;                    /* taps along depth: with the channels they are the sum's terms */
     int64_t tiles_h, tiles_w, tiles;  /* of a frame, of all frames */
@@ -47,17 +48,19 @@ static const char *FN(wino_prepare)(fc_plan *plan)
     const fc_problem *p = &plan->problem;
     FN(wino_state) *s = (void *)plan->state;
     const fc_axis *h = &p->axis[1], *w = &p->axis[2];
-    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1)
-        return "3x3 kernels with stride 1, along the last two axes";
+    if (h->kernel != w->kernel || (h->kernel != 3 && h->kernel != 5) || h->stride != 1 || w->stride != 1)
+        return "3x3 and 5x5 kernels with stride 1, along the last two axes";
     if (p->op == FC_CONV_INPUT_GRAD && p->axis[0].stride != 1)
         return "gradients with stride 1 along depth";
     fc_corr c = fc_corr_of(p, 0);
+    s->side = h->kernel;
+    s->out = FC_WINO_IN + 1 - s->side;
     s->depth = c.axis[0].taps;
     s->dilation[0] = fc_min(h->dilation, fc_max(1, c.axis[1].count));
     s->dilation[1] = fc_min(w->dilation, fc_max(1, c.axis[2].count));
     c.reds *= s->depth;
-    s->tiles_h = fc_ceil_div(fc_ceil_div(c.axis[1].count, s->dilation[0]), FC_WINO_OUT);
-    s->tiles_w = fc_ceil_div(fc_ceil_div(c.axis[2].count, s->dilation[1]), FC_WINO_OUT);
+    s->tiles_h = fc_ceil_div(fc_ceil_div(c.axis[1].count, s->dilation[0]), s->out);
+    s->tiles_w = fc_ceil_div(fc_ceil_div(c.axis[2].count, s->dilation[1]), s->out);
     s->tiles = p->batch * c.axis[0].count * s->dilation[0] * s->dilation[1] * s->tiles_h * s->tiles_w;
     int64_t rows = fc_round_up(c.rows, VL);
     int64_t vectors = fc_ceil_div(s->tiles, VL);
@@ -99,7 +102,7 @@ static const char *FN(wino_prepare)(fc_plan *plan)
     plan->packed = s->u * s->red_blocks * (int64_t)sizeof(real);
     plan->scratch = FC_SCRATCH_HEAD +
                     ((s->weights_first ? s->v_block : s->u_chunk) + FC_WINO_F * s->m_f * s->m_blocks +
-                     FC_WINO_ROWS * s->row + FN(aligned)(9 * FC_WINO_PIECE * VL)) *
+                     FC_WINO_ROWS * s->row + FN(aligned)(s->side * s->side * FC_WINO_PIECE * VL)) *
                         (int64_t)sizeof(real) +
                     s->reds * (int64_t)sizeof(ptrdiff_t) + s->block * (int64_t)sizeof(FN(tiles));
     return NULL;
@@ -148,7 +151,7 @@ static void FN(wino_make_u)(const FN(wino_job) *job, int64_t g, int64_t chunk, r
     const FN(wino_state) *s = job->s;
     const fc_array *w = &job->call->array[1];
     fc_weight_strides ws = fc_weight_strides_of(job->p, w);
-    int64_t k0 = chunk * s->chunk, rows = fc_min(s->chunk, job->c.rows - k0), reds = job->reds;
+    int64_t k0 = chunk * s->chunk, rows = fc_min(s->chunk, job->c.rows - k0), reds = job->reds, taps = s->side * s->side;
     const real *first = (const real *)w->data + g * job->p->out_channels * w->stride[0] + k0 * ws.row;
     for (int64_t k = 0; k < rows; k += VL)
         for (int64_t r = 0; r < reds; r += FC_WINO_PIECE) {
@@ -162,12 +165,12 @@ static void FN(wino_make_u)(const FN(wino_job) *job, int64_t g, int64_t chunk, r
                 fc_corr slice = job->c;
                 slice.axis[0].w0 += (job->r0 + r + i) % s->depth * slice.axis[0].wstep;
                 slice.axis[0].taps = 1;
-                slice.taps = 9;
+                slice.taps = taps;
                 FN(direct_pack)(&slice, &ws, first + k * ws.row + (job->r0 + r + i) / s->depth * ws.red, 1, lanes, VL,
-                                job->turned + i * 9 * VL);
+                                job->turned + i * taps * VL);
             }
             for (int64_t i = 0; i < n; i++)
-                FN(wino_weights)(job->turned + i * 9 * VL, FC_WINO_M, u + k * reds + (r + i) * FC_WINO_M, s->u_f,
+                FN(wino_weights)(job->turned + i * taps * VL, s->side, FC_WINO_M, u + k * reds + (r + i) * FC_WINO_M, s->u_f,
                                  FC_WINO_M * reds);
         }
 }
@@ -192,14 +195,14 @@ static int64_t FN(wino_cut)(const FN(wino_job) *job, int64_t block)
                                     job->pieces);
     for (FN(tiles) *piece = job->pieces; piece < job->pieces + count; piece++) {
         int64_t pw = piece->frame % dw, ph = piece->frame / dw % dh, slice = piece->frame / dw / dh;
-        int64_t d = slice % a[0].count, n = slice / a[0].count, h0 = piece->row * FC_WINO_OUT, w0 = piece->column * FC_WINO_OUT;
+        int64_t d = slice % a[0].count, n = slice / a[0].count, h0 = piece->row * s->out, w0 = piece->column * s->out;
         int64_t first_h, first_w;
         piece->h = h0 + FN(wino_frame)(&a[1], ph, job->c.in[1], &piece->in_h, &first_h);
         piece->w = w0 + FN(wino_frame)(&a[2], pw, job->c.in[2], &piece->in_w, &first_w);
         piece->depth = d * a[0].xstep + a[0].off;
         piece->from = n * x->stride[0] + first_h * x->stride[3] + first_w * x->stride[4];
-        piece->height = fc_min(FC_WINO_OUT, (a[1].count - ph + dh - 1) / dh - h0);
-        piece->width = fc_max(0, fc_min(FC_WINO_OUT * piece->count, (a[2].count - pw + dw - 1) / dw - w0));
+        piece->height = fc_min(s->out, (a[1].count - ph + dh - 1) / dh - h0);
+        piece->width = fc_max(0, fc_min(s->out * piece->count, (a[2].count - pw + dw - 1) / dw - w0));
         piece->to = n * y->stride[0] + d * y->stride[2] + (ph + h0 * dh) * y->stride[3] + (pw + w0 * dw) * y->stride[4];
     }
     return count;
@@ -222,8 +225,8 @@ static void FN(wino_make_v)(const FN(wino_job) *job, int64_t g, int64_t block, i
             int64_t slice = piece->depth + term % s->depth * a[0].offstep;
             int there = slice >= 0 && slice < job->c.in[0];
             const real *plane = (const real *)x->data + piece->from + channel * x->stride[1] + (there ? slice * x->stride[2] : 0);
-            FN(wino_rows)(piece, plane, there ? piece->in_h : 0, down, along, ahead, job->rows, s->row);
-            FN(wino_columns)(job->rows, s->row, piece->count, s->block - piece->at, v + r * s->block + piece->at, s->v_f);
+            FN(wino_rows)(piece, s->out, plane, there ? piece->in_h : 0, down, along, ahead, job->rows, s->row);
+            FN(wino_columns)(s->out, job->rows, s->row, piece->count, s->block - piece->at, v + r * s->block + piece->at, s->v_f);
         }
     }
 }
@@ -304,10 +307,10 @@ static void FN(wino_output)(const FN(wino_job) *job, int64_t g, int64_t chunk, i
         int64_t channel = g * c->rows + k0 + k;
         real *plane = out.to = (real *)y->data + channel * y->stride[1];
         out.bias = b->data && !add ? ((const real *)b->data)[channel * b->stride[0]] : 0;
-        FN(wino_results)(m + k * s->block, s->m_f, n, job->rows, s->row);
+        FN(wino_results)(s->out, m + k * s->block, s->m_f, n, job->rows, s->row);
         for (const FN(tiles) *piece = job->pieces; piece < job->pieces + pieces; piece++) {
             real *to = plane + piece->to;
-            const real *row = job->rows + piece->at * FC_WINO_OUT;
+            const real *row = job->rows + piece->at * s->out;
             for (int64_t h = 0; h < piece->height && piece->width; h++, to += down, row += s->row)
                 FN(wino_put)(&out, to, row, piece->width);
         }
@@ -363,7 +366,7 @@ static void FN(wino_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, pt
     job.m = job.own + (s->weights_first ? s->v_block : s->u_chunk);
     job.rows = job.m + FC_WINO_F * s->m_f * s->m_blocks;
     job.turned = job.rows + FC_WINO_ROWS * s->row;
-    job.red_at = (ptrdiff_t *)(job.turned + FN(aligned)(9 * FC_WINO_PIECE * VL));
+    job.red_at = (ptrdiff_t *)(job.turned + FN(aligned)(s->side * s->side * FC_WINO_PIECE * VL));
     job.pieces = (FN(tiles) *)(job.red_at + s->reds);
     real *workspace = (real *)call->workspace;
     for (int64_t i = 0; i < s->reds; i++)

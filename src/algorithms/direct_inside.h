@@ -18,7 +18,8 @@
 /* What a tile of m pixels takes for a term, and for loading, storing and starting, in products of a vector: at least
  * as long as the latency of an FMA. */
 #define FC_INSIDE_STEP(m) (fc_max(FC_ROWS_NV * (m), FC_VECTOR_BYTES == 64 ? 4 : 8) + 1)
-#define FC_INSIDE_TURN 120 /* what it takes to turn a row of pixels of several images, up to a vector, to [w][n] */
+#define FC_INSIDE_TURN 130 /* what it takes to turn a vector of pixels of several images to [w][n], and to copy a row */
+#define FC_INSIDE_COPY 20
 #define FC_INSIDE_START(m) ((FC_VECTOR_BYTES == 64 ? 1 : 2) * (3 * (m) + 20))
 
 /* A tile: pixels (with images innermost) of every row of a box, and their taps along W. */
@@ -85,8 +86,9 @@ static double fc_inside_cost(const fc_corr *c, const fc_blocks *b, int64_t chann
 /* What images side by side cost in the panel, per image. All result channels share it. */
 static double fc_together_cost(const fc_corr *c, const fc_blocks *b, int64_t channels)
 {
-    double rows = (double)(c->in[0] * c->in[1] * fc_ceil_div(c->in[2], FC_VECTOR_BYTES / 4) * fc_ceil_div(b->n, FC_VECTOR_BYTES / 4));
-    return FC_INSIDE_TURN * rows * (double)channels / (double)b->n;
+    double turns = (double)(c->in[0] * fc_ceil_div(c->in[1] * c->in[2], FC_VECTOR_BYTES / 4) * fc_ceil_div(b->n, FC_VECTOR_BYTES / 4));
+    double rows = (double)(c->in[0] * c->in[1]);
+    return (FC_INSIDE_TURN * turns + FC_INSIDE_COPY * rows) * (double)channels / (double)b->n;
 }
 
 #endif

@@ -63,9 +63,13 @@ static int FN(wgrad_swaps)(const fc_problem *p)
         pairs *= met;
     }
     double c_vecs = (double)fc_ceil_div(p->in_channels, VL), k_vecs = (double)fc_ceil_div(p->out_channels, VL);
-    double turn = p->axis[2].stride == 1 ? 0.4 : 1.5; /* cycles of an element */
-    double swapped = pairs * c_vecs * k + inputs * turn * c, plain = pixels * (k_vecs * c * taps + 0.4 * k);
-    return taps > 1 ? swapped < 0.9 * plain : swapped <= plain + 2 * k * c;
+    double cycle = FC_VECTOR_BYTES == 64 ? 1 : 2, turn = 0.4 * cycle; /* products of a cycle, and what an element takes */
+    double turn_x = p->axis[2].stride == 1 ? turn : 1.5 * cycle;
+    double swapped = pairs * c_vecs * k + inputs * turn_x * c, plain = pixels * (k_vecs * c * taps + turn * k);
+    double apart = (double)p->axis[2].stride * sizeof(real) / FC_ALIGN; /* lines of x that a scalar takes, from L2 if it is read in place */
+    if (p->axis[2].stride > 1 && p->in_channels >= FC_WGRAD_CHANNELS)
+        plain *= 1 + (apart < 1 ? apart : 1) * 0.5 * cycle;
+    return taps > 1 ? swapped < 0.9 * plain : swapped <= plain + 2 * cycle * k * c;
 }
 
 /* Scalars of the tile, and what is turned to lanes, whose strides lead from one pixel to the next. */

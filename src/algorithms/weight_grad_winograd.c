@@ -1,5 +1,5 @@
-/* weight_grad_winograd.c: the weight gradient of 3x3 convolution with stride 1 by Winograd's F(3x3, 4x4): 36
- * multiplications for 9 taps over a 4x4 tile of the output, where the plain sum takes 144.
+/* weight_grad_winograd.c: the weight gradient of 3x3 and 5x5 convolution with stride 1 by Winograd's F(3x3, 4x4) and F(5x5, 2x2):
+ * 36 multiplications for 9 taps over a 4x4 tile of the output, where the plain sum takes 144, or for 25 taps over a 2x2 tile, 100.
  *
  *   gw = G' [ sum over images and tiles of (A gy A') * (B' x B) ] G      with the G, B', A' of kernels/winograd.h
  *
@@ -25,6 +25,7 @@
 #define FC_WGW_CHUNK (1 << 20) /* bytes of a chunk */
 
 typedef struct {
+    int64_t side, out;            /* of the kernel; of a tile of the output */
     int64_t tiles_h;
     int64_t seg, segs;            /* a unit is `seg` tiles of a row of tiles of a frame; units of such a row */
     int64_t frames_h, frames_w;
@@ -74,8 +75,10 @@ static const char *FN(wgw_prepare)(fc_plan *plan)
     const fc_problem *p = &plan->problem;
     FN(wgw_state) *s = (void *)plan->state;
     const fc_axis *h = &p->axis[1], *w = &p->axis[2];
-    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1)
-        return "3x3 kernels with stride 1, along the last two axes";
+    if (h->kernel != w->kernel || (h->kernel != 3 && h->kernel != 5) || h->stride != 1 || w->stride != 1)
+        return "3x3 and 5x5 kernels with stride 1, along the last two axes";
+    s->side = h->kernel;
+    s->out = FC_WINO_IN + 1 - s->side;
     s->k_vecs = fc_ceil_div(p->out_channels, VL);
     s->c_panels = fc_ceil_div(p->in_channels, FC_LANES);
     int64_t side = 256 / (int64_t)sizeof(real); /* of a tile of gw: its M is half of the second-level cache */
@@ -91,9 +94,9 @@ static const char *FN(wgw_prepare)(fc_plan *plan)
     int64_t rows = p->groups * s->k_tiles; /* of tiles of gw */
     s->frames_h = fc_min(h->dilation, h->out);
     s->frames_w = fc_min(w->dilation, w->out);
-    s->tiles_h = fc_ceil_div(h->out, 4 * h->dilation);
+    s->tiles_h = fc_ceil_div(h->out, s->out * h->dilation);
     double y_and_v = (double)FC_WINO_F * (double)p->groups * (double)(s->k_vecs * VL + s->c_panels * FC_LANES);
-    FN(wgw_choose_chunk)(s, p->batch * p->axis[0].out, fc_ceil_div(w->out, 4 * w->dilation), y_and_v,
+    FN(wgw_choose_chunk)(s, p->batch * p->axis[0].out, fc_ceil_div(w->out, s->out * w->dilation), y_and_v,
                          (double)(rows * s->c_tiles) * (double)s->m);
     s->per_y = FN(wgw_odd)(s->chunk * s->seg * VL);
     s->per_v = FN(wgw_odd)(s->chunk * s->seg * FC_LANES);
@@ -109,7 +112,7 @@ static const char *FN(wgw_prepare)(fc_plan *plan)
     s->blocks = fc_ceil_div(rows, s->rows);
     plan->stages = s->blocks * p->axis[0].kernel * (2 * s->chunks + !at_once);
     plan->workspace = (s->y + s->v + (at_once ? 0 : s->rows * s->c_tiles * s->m)) * (int64_t)sizeof(real);
-    int64_t panel = 6 * (4 * s->seg + 2) * VL;
+    int64_t panel = 6 * (s->out * s->seg + FC_WINO_IN - s->out) * VL;
     plan->scratch = FC_SCRATCH_HEAD + (fc_max(panel, at_once ? s->m : 0)) * (int64_t)sizeof(real) +
                     (s->kb + s->chunk * s->seg) * (int64_t)sizeof(ptrdiff_t);
     return NULL;
@@ -191,7 +194,8 @@ static void FN(wgw_row)(const fc_array *a, const real *plane, int64_t channels, 
 }
 
 /* B' on both sides of the tiles of a unit; `ring` holds six rows of `row` elements, the first of the tiles' at `top`. */
-static void FN(wgw_transform_x)(const real *ring, int64_t row, int64_t top, int64_t tiles, real *v, ptrdiff_t per_f, int64_t lanes)
+static void FN(wgw_transform_x)(const real *ring, int64_t row, int64_t top, int64_t out_side, int64_t tiles, real *v, ptrdiff_t per_f,
+                                int64_t lanes)
 {
     const real *from[6];
     for (int64_t i = 0; i < 6; i++)
@@ -200,7 +204,7 @@ static void FN(wgw_transform_x)(const real *ring, int64_t row, int64_t top, int6
         vec half[FC_WINO_F], d[6], out[6];
         FC_UNROLL for (int j = 0; j < 6; j++)
         {
-            FC_UNROLL for (int i = 0; i < 6; i++) d[i] = FN(load)(from[i] + (4 * t + j) * VL);
+            FC_UNROLL for (int i = 0; i < 6; i++) d[i] = FN(load)(from[i] + (out_side * t + j) * VL);
             FN(wino_b)(d, out);
             FC_UNROLL for (int i = 0; i < 6; i++) half[i * 6 + j] = out[i];
         }
@@ -212,26 +216,34 @@ static void FN(wgw_transform_x)(const real *ring, int64_t row, int64_t top, int6
     }
 }
 
-/* A on both sides of the tiles of a unit; `panel` holds four rows. */
-static void FN(wgw_transform_gy)(const real *panel, int64_t row, int64_t tiles, real *y, ptrdiff_t per_f)
+/* A on both sides of the tiles of a unit; `panel` holds the rows of a tile. */
+FC_INLINE void FN(wgw_transform_gy_of)(const int side, const real *panel, int64_t row, int64_t tiles, real *y, ptrdiff_t per_f)
 {
     for (int64_t t = 0; t < tiles; t++) {
-        vec half[24], z[4], out[6];
-        FC_UNROLL for (int j = 0; j < 4; j++)
+        vec half[FC_WINO_IN * FC_WINO_OUT], z[FC_WINO_OUT], out[FC_WINO_IN];
+        FC_UNROLL for (int j = 0; j < side; j++)
         {
-            FC_UNROLL for (int i = 0; i < 4; i++) z[i] = FN(load)(panel + i * row + (4 * t + j) * VL);
-            FN(wino_at)(z, out);
-            FC_UNROLL for (int i = 0; i < 6; i++) half[i * 4 + j] = out[i];
+            FC_UNROLL for (int i = 0; i < side; i++) z[i] = FN(load)(panel + i * row + (side * t + j) * VL);
+            FN(wino_at)(z, side, out);
+            FC_UNROLL for (int i = 0; i < 6; i++) half[i * side + j] = out[i];
         }
         FC_UNROLL for (int i = 0; i < 6; i++)
         {
-            FN(wino_at)(half + i * 4, out);
+            FN(wino_at)(half + i * side, side, out);
             FC_UNROLL for (int j = 0; j < 6; j++) FN(store)(y + (i * 6 + j) * per_f + t * VL, out[j]);
         }
     }
 }
 
-/* A vector of channels of x or gy, some units of a chunk. Units follow one another down the image, so that a tile's last two
+static void FN(wgw_transform_gy)(int64_t side, const real *panel, int64_t row, int64_t tiles, real *y, ptrdiff_t per_f)
+{
+    if (side == FC_WINO_OUT)
+        FN(wgw_transform_gy_of)(FC_WINO_OUT, panel, row, tiles, y, per_f);
+    else
+        FN(wgw_transform_gy_of)(2, panel, row, tiles, y, per_f);
+}
+
+/* A vector of channels of x or gy, some units of a chunk. Units follow one another down the image, so that a tile's last
  * rows, which are the next one's first, need not be turned twice. */
 static void FN(wgw_transform)(const fc_plan *plan, fc_call *call, const FN(wgw_stage) *at, int64_t task, char *scratch)
 {
@@ -248,7 +260,7 @@ static void FN(wgw_transform)(const fc_plan *plan, fc_call *call, const FN(wgw_s
         return;
     real *y = (real *)call->workspace, *v = y + s->y, *ring = (real *)(scratch + FC_SCRATCH_HEAD);
     const fc_axis *h = &p->axis[1], *w = &p->axis[2];
-    int64_t halo = of_x ? 2 : 0, columns = 4 * s->seg + halo, row = columns * VL;
+    int64_t side = s->out, halo = of_x ? FC_WINO_IN - side : 0, columns = side * s->seg + halo, row = columns * VL;
     int64_t lanes = fc_min(FC_LANES, fc_round_up(p->in_channels - i / FC_ROWS_NV * FC_LANES, VL));
     v += (g * s->c_panels + i / FC_ROWS_NV) * FC_WINO_F * s->per_v + i % FC_ROWS_NV * VL;
     y += (g * s->k_vecs + i) * FC_WINO_F * s->per_y;
@@ -264,13 +276,13 @@ static void FN(wgw_transform)(const fc_plan *plan, fc_call *call, const FN(wgw_s
         if (of_x)
             d = d * p->axis[0].stride + at->tap * p->axis[0].dilation - p->axis[0].pad;
         const real *plane = (const real *)a->data + n * a->stride[0] + (g * all + i * VL) * a->stride[1] + d * a->stride[2];
-        int64_t top = of_x ? 4 * th : 0;
-        for (int64_t k = of_x && u > u0 && th > 0 ? 2 : 0; k < 4 + halo; k++)
-            FN(wgw_row)(a, plane, channels, &tall, 4 * th + k, &wide, 4 * tw, columns, ring + (top + k) % 6 * row);
+        int64_t top = of_x ? side * th : 0;
+        for (int64_t k = of_x && u > u0 && th > 0 ? halo : 0; k < side + halo; k++)
+            FN(wgw_row)(a, plane, channels, &tall, side * th + k, &wide, side * tw, columns, ring + (top + k) % 6 * row);
         if (of_x)
-            FN(wgw_transform_x)(ring, row, top, s->seg, v + u * s->seg * lanes, s->per_v, lanes);
+            FN(wgw_transform_x)(ring, row, top, side, s->seg, v + u * s->seg * lanes, s->per_v, lanes);
         else
-            FN(wgw_transform_gy)(ring, row, s->seg, y + u * s->seg * VL, s->per_y);
+            FN(wgw_transform_gy)(side, ring, row, s->seg, y + u * s->seg * VL, s->per_y);
     }
 }
 
@@ -285,10 +297,10 @@ static void FN(wgw_inverse)(const real *m, int64_t channels, real *gw, ptrdiff_t
         {
             vec column[6], out[3];
             FC_UNROLL for (int i = 0; i < 6; i++) column[i] = FN(load)(m + (i * 6 + j) * FC_LANES + c);
-            FN(wino_gt)(column, out);
+            FN(wino_gt)(column, 3, out);
             FC_UNROLL for (int i = 0; i < 3; i++) half[i * 6 + j] = out[i];
         }
-        FC_UNROLL for (int i = 0; i < 3; i++) FN(wino_gt)(half + i * 6, w + i * 3);
+        FC_UNROLL for (int i = 0; i < 3; i++) FN(wino_gt)(half + i * 6, 3, w + i * 3);
         FC_UNROLL for (int round = 0; round < 3; round++)
         {
             FC_UNROLL for (int i = 0; i < 4; i++)
@@ -304,6 +316,28 @@ static void FN(wgw_inverse)(const real *m, int64_t channels, real *gw, ptrdiff_t
             memcpy(gw + (c + i) * channel, taps + i * 8, 8 * sizeof(real));
             gw[(c + i) * channel + 8] = last[i];
         }
+    }
+}
+
+/* The same for kernels of 5x5, whose taps are turned by the usual network. */
+static void FN(wgw_inverse_5)(const real *m, int64_t channels, real *gw, ptrdiff_t channel)
+{
+    for (int64_t c = 0; c < channels; c += VL) {
+        vec half[5 * FC_WINO_IN], w[5];
+        real taps[25 * VL];
+        FC_UNROLL for (int j = 0; j < 6; j++)
+        {
+            vec column[6];
+            FC_UNROLL for (int i = 0; i < 6; i++) column[i] = FN(load)(m + (i * 6 + j) * FC_LANES + c);
+            FN(wino_gt)(column, 5, w);
+            FC_UNROLL for (int i = 0; i < 5; i++) half[i * 6 + j] = w[i];
+        }
+        FC_UNROLL for (int i = 0; i < 5; i++)
+        {
+            FN(wino_gt)(half + i * 6, 5, w);
+            FC_UNROLL for (int j = 0; j < 5; j++) FN(store)(taps + (i * 5 + j) * VL, w[j]);
+        }
+        FN(transpose)(taps, VL, 25, fc_min(VL, channels - c), gw + c * channel, channel, 25);
     }
 }
 
@@ -342,7 +376,7 @@ static void FN(wgw_finish)(const fc_plan *plan, const fc_call *call, const FN(wg
     for (int64_t k = k0; k < k1; k++) {
         real *to = FN(wgw_result)(plan, call, at, t, k);
         for (int64_t c = 0; c < t->channels; c += FC_LANES)
-            FN(wgw_inverse)(m + k * s->per_k + c * FC_WINO_F, fc_min(FC_LANES, t->channels - c), to + c * channel, channel);
+            (s->side == 3 ? FN(wgw_inverse) : FN(wgw_inverse_5))(m + k * s->per_k + c * FC_WINO_F, fc_min(FC_LANES, t->channels - c), to + c * channel, channel);
     }
 }
 

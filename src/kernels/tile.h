@@ -1,8 +1,9 @@
-/* tile.h: the micro-kernels. Everything that multiplies is one of three register tiles, fed in different ways:
+/* tile.h: the micro-kernels. Everything that multiplies is one of four register tiles, fed in different ways:
  *
  *   fma_rows  c[i][lane] (+)= sum_q a[row[i] + red[q]] * b[q*ldb + lane]     scalars gathered, vectors packed
  *   fma_taps  c[i][lane] (+)= sum_q a[q*m + i] * b[red[q] + lane]            scalars packed, vectors gathered
  *   dot_taps  c[t]       (+)= sum_p a[p] * b[tap[t] + p]                     lanes are summed at the end
+ *   dot_rows  c[k][t]    (+)= sum_p a[k][p] * b[tap[t] + p]                  the same, where few loads serve many products
  *
  * Offset tables instead of strides make one kernel serve every kernel size, stride, dilation and number of axes: they cost
  * one scalar load per step of the sum. They also keep GCC from seeing that neighbouring taps overlap, which it would
@@ -15,21 +16,29 @@
 #define FC_ROWS_NV 2
 #define FC_TAPS_MAX 8 /* fma_taps: 8 x 3 + 3 */
 #define FC_TAPS_NV 3
+#define FC_DOTS_ROWS 4 /* dot_rows: 4 x 5 + 4 + 1 */
+#define FC_DOTS_TAPS 5
 #elif FC_VECTOR_BYTES == 32
 #define FC_ROWS_MAX 6 /* 6 x 2 + 2 of 16 */
 #define FC_ROWS_NV 2
 #define FC_TAPS_MAX 4 /* 4 x 3 + 3 */
 #define FC_TAPS_NV 3
+#define FC_DOTS_ROWS 3 /* 3 x 4 + 3 + 1 */
+#define FC_DOTS_TAPS 4
 #elif defined(__aarch64__)
 #define FC_ROWS_MAX 6 /* 6 x 4 + 4 of 32 */
 #define FC_ROWS_NV 4
 #define FC_TAPS_MAX 6
 #define FC_TAPS_NV 4
+#define FC_DOTS_ROWS 4
+#define FC_DOTS_TAPS 5
 #else
 #define FC_ROWS_MAX 5 /* 5 x 2 + 2 of 16, and a register for the product that SSE2 cannot fuse */
 #define FC_ROWS_NV 2
 #define FC_TAPS_MAX 5
 #define FC_TAPS_NV 2
+#define FC_DOTS_ROWS 3
+#define FC_DOTS_TAPS 3
 #endif
 #define FC_DOT_MAX 8
 
@@ -202,6 +211,78 @@ static void FN(dot_taps)(const real *a, const real *b, const ptrdiff_t *tap, ptr
             case 6: FN(dot_taps_tile)(6, a + i, b + i, tap + t, n, c + t); break;
             case 7: FN(dot_taps_tile)(7, a + i, b + i, tap + t, n, c + t); break;
             default: FN(dot_taps_tile)(8, a + i, b + i, tap + t, n, c + t); break;
+            }
+        }
+    }
+}
+
+FC_INLINE void FN(dot_rows_tile)(const int m, const int n, const real *a, ptrdiff_t lda, const real *b, const ptrdiff_t *tap,
+                                 ptrdiff_t count, real *c, ptrdiff_t ldc)
+{
+    vec acc[FC_DOTS_ROWS][FC_DOTS_TAPS];
+    const real *p[FC_DOTS_TAPS];
+    FC_UNROLL for (int t = 0; t < n; t++)
+    {
+        p[t] = b + tap[t];
+        FC_UNROLL for (int k = 0; k < m; k++) acc[k][t] = FN(zero)();
+    }
+    ptrdiff_t i = 0;
+    for (; i + VL <= count; i += VL) {
+        vec v[FC_DOTS_ROWS];
+        FC_UNROLL for (int k = 0; k < m; k++) v[k] = FN(loaded)(FN(load)(a + k * lda + i));
+        FC_UNROLL for (int t = 0; t < n; t++)
+        {
+            vec x = FN(loaded)(FN(load)(p[t] + i));
+            FC_UNROLL for (int k = 0; k < m; k++) acc[k][t] += v[k] * x;
+        }
+    }
+    if (i < count) {
+        vec v[FC_DOTS_ROWS];
+        FC_UNROLL for (int k = 0; k < m; k++) v[k] = FN(load_n)(a + k * lda + i, count - i);
+        FC_UNROLL for (int t = 0; t < n; t++)
+        {
+            vec x = FN(load_n)(p[t] + i, count - i);
+            FC_UNROLL for (int k = 0; k < m; k++) acc[k][t] += v[k] * x;
+        }
+    }
+    for (int k = 0; k < m; k++)
+        for (int t = 0; t < n; t++)
+            c[k * ldc + t] += FN(sum)(acc[k][t]);
+}
+
+#define FC_DOTS_CASE(M, N)                                                                                                        \
+    case N:                                                                                                                       \
+        if (N <= FC_DOTS_TAPS)                                                                                                    \
+            FN(dot_rows_tile)(M, N <= FC_DOTS_TAPS ? N : 1, a, lda, b, tap, count, c, ldc);                                        \
+        break;
+
+FC_INLINE void FN(dot_rows_switch)(const int m, ptrdiff_t n, const real *a, ptrdiff_t lda, const real *b, const ptrdiff_t *tap,
+                                   ptrdiff_t count, real *c, ptrdiff_t ldc)
+{
+    switch (n) {
+        FC_DOTS_CASE(m, 1) FC_DOTS_CASE(m, 2) FC_DOTS_CASE(m, 3) FC_DOTS_CASE(m, 4) FC_DOTS_CASE(m, 5)
+    }
+}
+
+/* Up to FC_DOTS_ROWS rows, any number of taps. */
+static __attribute__((noinline)) void FN(dot_rows)(ptrdiff_t m, const real *a, ptrdiff_t lda, const real *b, const ptrdiff_t *tap,
+                                                   ptrdiff_t taps, ptrdiff_t count, real *c, ptrdiff_t ldc)
+{
+    if (m == 1) {
+        FN(dot_taps)(a, b, tap, taps, count, c);
+        return;
+    }
+    ptrdiff_t tiles = (taps + FC_DOTS_TAPS - 1) / FC_DOTS_TAPS;
+    for (ptrdiff_t i = 0; i < count; i += FC_DOT_RUN) {
+        ptrdiff_t run = count - i < FC_DOT_RUN ? count - i : FC_DOT_RUN;
+        for (ptrdiff_t j = 0, t = 0, n; j < tiles; j++, t += n) {
+            n = taps / tiles + (j < taps % tiles);
+            switch (m) {
+            case 2: FN(dot_rows_switch)(2, n, a + i, lda, b + i, tap + t, run, c + t, ldc); break;
+            case 3: FN(dot_rows_switch)(3, n, a + i, lda, b + i, tap + t, run, c + t, ldc); break;
+#if FC_DOTS_ROWS > 3
+            case 4: FN(dot_rows_switch)(4, n, a + i, lda, b + i, tap + t, run, c + t, ldc); break;
+#endif
             }
         }
     }

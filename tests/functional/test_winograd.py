@@ -1,4 +1,4 @@
-"""Winograd's F(4x4, 3x3): its error bound, its shapes, and when "auto" takes it."""
+"""Winograd's F(4x4, 3x3) and F(2x2, 5x5): their error bound, their shapes, and when "auto" takes them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,36 @@ from fastconv import reference
 from fastconv._config import isa_limit
 
 
-def problem(rng, n, groups, c, k, h, w):
+def problem(rng, n, groups, c, k, h, w, side=3):
     x = rng.standard_normal((n, groups * c, h, w))
-    weight = rng.standard_normal((groups * k, c, 3, 3)) * np.sqrt(2 / (9 * c))  # He's scale
+    weight = rng.standard_normal((groups * k, c, side, side)) * np.sqrt(2 / (side * side * c))  # He's scale
     return x, weight, rng.standard_normal(groups * k)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("isa", USABLE_ISAS)
 @pytest.mark.parametrize(
-    ("n", "groups", "c", "k", "h", "w", "padding"),
+    ("side", "n", "groups", "c", "k", "h", "w", "padding"),
     [
-        (1, 1, 1, 1, 3, 3, 0),
-        (1, 1, 3, 5, 4, 5, 1),
-        (2, 1, 17, 33, 13, 9, ((0, 2), (1, 0))),
-        (1, 2, 5, 16, 17, 31, 1),
-        (3, 1, 40, 70, 14, 14, 1),
-        (1, 1, 70, 64, 21, 67, "same"),
-        (1, 1, 2, 3, 130, 3, ((2, 2), (2, 2))),
+        (3, 1, 1, 1, 1, 3, 3, 0),
+        (3, 1, 1, 3, 5, 4, 5, 1),
+        (3, 2, 1, 17, 33, 13, 9, ((0, 2), (1, 0))),
+        (3, 1, 2, 5, 16, 17, 31, 1),
+        (3, 3, 1, 40, 70, 14, 14, 1),
+        (3, 1, 1, 70, 64, 21, 67, "same"),
+        (3, 1, 1, 2, 3, 130, 3, ((2, 2), (2, 2))),
+        (5, 1, 1, 1, 1, 5, 5, 0),
+        (5, 1, 1, 3, 5, 4, 5, 2),
+        (5, 2, 1, 17, 33, 13, 9, ((0, 2), (3, 1))),
+        (5, 1, 2, 5, 16, 17, 31, 2),
+        (5, 3, 1, 140, 70, 7, 7, 2),
+        (5, 1, 1, 70, 64, 21, 67, "same"),
+        (5, 1, 1, 2, 3, 130, 3, ((4, 4), (4, 4))),
     ],
 )
-def test_forward_and_input_gradient_keep_the_bound(isa, dtype, n, groups, c, k, h, w, padding):
+def test_forward_and_input_gradient_keep_the_bound(isa, dtype, side, n, groups, c, k, h, w, padding):
     rng = np.random.default_rng(0)
-    x, weight, bias = problem(rng, n, groups, c, k, h, w)
+    x, weight, bias = problem(rng, n, groups, c, k, h, w, side)
     expected = reference.conv2d(x, weight, bias, padding=padding, groups=groups)
     gy = rng.standard_normal(expected.shape)
     gx = reference.conv2d_backward(gy, x, weight, padding=padding, groups=groups)[0]
@@ -49,21 +56,23 @@ def test_forward_and_input_gradient_keep_the_bound(isa, dtype, n, groups, c, k, 
     assert gb.shape == bias.shape
 
 
-def test_many_channels_keep_the_bound():
+@pytest.mark.parametrize("side", [3, 5])
+def test_many_channels_keep_the_bound(side):
     rng = np.random.default_rng(1)
-    x, weight, _ = problem(rng, 1, 1, 2048, 16, 12, 12)
-    expected = reference.conv2d(x, weight, padding=1)
-    y = fc.conv2d(x.astype(np.float32), weight.astype(np.float32), padding=1, algorithm="winograd")
+    x, weight, _ = problem(rng, 1, 1, 2048, 16, 12, 12, side)
+    expected = reference.conv2d(x, weight, padding=side // 2)
+    y = fc.conv2d(x.astype(np.float32), weight.astype(np.float32), padding=side // 2, algorithm="winograd")
     assert relative_error(y, expected) < WINOGRAD_BOUND[np.float32]
 
 
-def test_an_outlier_keeps_the_normwise_bound():
+@pytest.mark.parametrize("side", [3, 5])
+def test_an_outlier_keeps_the_normwise_bound(side):
     """An outlier's tile loses what its size costs in round-off; in the norm of the result the bound still holds."""
     rng = np.random.default_rng(2)
-    x, weight, _ = problem(rng, 1, 1, 64, 64, 28, 28)
+    x, weight, _ = problem(rng, 1, 1, 64, 64, 28, 28, side)
     x[0, 3, 11, 12] = 1e4
-    expected = reference.conv2d(x, weight, padding=1)
-    y = fc.conv2d(x.astype(np.float32), weight.astype(np.float32), padding=1, algorithm="winograd")
+    expected = reference.conv2d(x, weight, padding=side // 2)
+    y = fc.conv2d(x.astype(np.float32), weight.astype(np.float32), padding=side // 2, algorithm="winograd")
     assert np.linalg.norm(y - expected) < 3e-5 * np.linalg.norm(expected)
     assert np.abs(y - expected).max() < 3e-5 * np.abs(expected).max()
 
@@ -106,10 +115,11 @@ def test_strided_inputs_and_nan():
 
 
 @pytest.mark.parametrize(
-    ("shape", "options"), [((4, 4, 5, 5), {}), ((4, 4, 3, 3), {"stride": 2}), ((4, 4, 3, 3), {"stride": (1, 2)})]
+    ("shape", "options"),
+    [((4, 4, 5, 3), {}), ((4, 4, 7, 7), {}), ((4, 4, 3, 3), {"stride": 2}), ((4, 4, 3, 3), {"stride": (1, 2)})],
 )
 def test_what_it_cannot_do_is_refused(shape, options):
-    with pytest.raises(ValueError, match=r"conv2d: .*winograd.* takes only 3x3 kernels with stride 1"):
+    with pytest.raises(ValueError, match=r"conv2d: .*winograd.* takes only 3x3 and 5x5 kernels with stride 1"):
         fc.conv2d(np.ones((1, 4, 12, 12)), np.ones(shape), algorithm="winograd", **options)
 
 
@@ -126,6 +136,7 @@ def test_auto_takes_it_where_it_saves_and_the_precision_allows():
         assert chosen(*large, stride=2) != "winograd"
         assert chosen(*large, dilation=2) == "winograd"
         assert chosen((2, 32, 8, 28, 28), (32, 32, 3, 3, 3), op="conv3d") == "winograd"
+        assert chosen((1, 32, 14, 14), (128, 32, 5, 5), padding=2) == "winograd"
         assert chosen((2, 32, 8, 28, 28), (32, 32, 3, 3, 1), op="conv3d") != "winograd"
         assert chosen((1, 512, 7, 7), (512, 512, 3, 3)) != "winograd"  # four tiles would leave most lanes empty
         assert chosen((8, 64, 56, 56), (64, 1, 3, 3), groups=64) != "winograd"
@@ -175,6 +186,8 @@ def test_blocks_and_chunks(isa, mode, n, c, k, h, w):
         ((1, 50, 5, 9, 9), 20, (3, 3, 3), {"padding": ((2, 0), (1, 1), (0, 2)), "dilation": (2, 1, 2)}),
         ((2, 3, 9, 10, 11), 18, (2, 3, 3), {"groups": 1, "padding": (0, 1, 1)}),
         ((1, 8, 6, 12, 12), 16, (5, 3, 3), {"groups": 2, "padding": (4, 1, 1)}),
+        ((2, 17, 19, 20), 33, (5, 5), {"dilation": (2, 3), "padding": ((4, 1), (0, 7))}),
+        ((2, 6, 4, 9, 11), 9, (2, 5, 5), {"padding": (1, 2, 2)}),
     ],
 )
 def test_dilation_and_depth(isa, shape, k, kernel, options):

@@ -1,4 +1,4 @@
-"""Winograd's F(3x3, 4x4), the weight gradient: its error bound, its shapes, and when "auto" takes it."""
+"""Winograd's weight gradients, F(3x3, 4x4) and F(5x5, 2x2): their error bound, their shapes, when "auto" takes them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fastconv import reference
 from fastconv._config import isa_limit
 
 
-def problem(rng, n, groups, c, k, h, w, padding=1):
+def problem(rng, n, groups, c, k, h, w, padding=1, side=3):
     """Input, weight, gradient of the output, and the exact gradient of the weight."""
     x = rng.standard_normal((n, groups * c, h, w))
-    weight = rng.standard_normal((groups * k, c, 3, 3)) * np.sqrt(2 / (9 * c))  # He's scale
+    weight = rng.standard_normal((groups * k, c, side, side)) * np.sqrt(2 / (side**2 * c))  # He's scale
     gy = rng.standard_normal(reference.conv2d(x, weight, padding=padding, groups=groups).shape)
     return x, weight, gy, exact(gy, x, weight, padding=padding, groups=groups)
 
@@ -46,7 +46,28 @@ def gradient(gy, x, weight, algorithm="winograd", **options):
     ],
 )
 def test_weight_gradient_keeps_the_bound(isa, dtype, n, groups, c, k, h, w, padding):
-    x, weight, gy, expected = problem(np.random.default_rng(0), n, groups, c, k, h, w, padding)
+    keeps_the_bound(isa, dtype, padding, groups, *problem(np.random.default_rng(0), n, groups, c, k, h, w, padding))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("isa", USABLE_ISAS)
+@pytest.mark.parametrize(
+    ("n", "groups", "c", "k", "h", "w", "padding"),
+    [
+        (1, 1, 1, 1, 5, 5, 0),
+        (1, 1, 3, 5, 4, 5, 2),
+        (2, 1, 17, 33, 13, 9, ((0, 2), (3, 1))),
+        (3, 2, 40, 35, 14, 14, 2),
+        (1, 1, 3, 2, 5, 280, ((5, 0), (0, 7))),
+        (3, 1, 130, 370, 7, 7, 2),
+        (2, 1, 20, 24, 110, 31, 2),
+    ],
+)
+def test_kernels_of_5x5_keep_the_bound(isa, dtype, n, groups, c, k, h, w, padding):
+    keeps_the_bound(isa, dtype, padding, groups, *problem(np.random.default_rng(0), n, groups, c, k, h, w, padding, 5))
+
+
+def keeps_the_bound(isa, dtype, padding, groups, x, weight, gy, expected):
     with isa_limit(isa):
         x, weight, gy = (a.astype(dtype) for a in (x, weight, gy))
         assert relative_error(gradient(gy, x, weight, padding=padding, groups=groups), expected) < WINOGRAD_BOUND[dtype]
@@ -91,6 +112,8 @@ def test_sums_that_exceed_the_workspace():
         ((2, 40, 5, 9, 9), 70, (3, 3, 3), {"padding": ((2, 0), (1, 1), (0, 2)), "dilation": (2, 1, 2)}),
         ((1, 8, 2, 12, 12), 16, (5, 3, 3), {"groups": 2, "padding": (4, 1, 1)}),  # some meet padding
         ((1, 3, 1, 12, 12), 5, (3, 3, 3), {"padding": ((0, 2), (1, 1), (1, 1))}),  # two taps in padding
+        ((2, 17, 19, 20), 33, (5, 5), {"dilation": (2, 3), "padding": ((4, 1), (0, 7))}),
+        ((2, 6, 4, 9, 11), 9, (2, 5, 5), {"padding": (1, 2, 2)}),
     ],
 )
 def test_dilation_and_depth(isa, dtype, shape, k, kernel, options):
@@ -173,25 +196,27 @@ def test_strided_inputs_and_nan():
 
 
 @pytest.mark.parametrize(
-    ("shape", "options"), [((4, 4, 5, 5), {}), ((4, 4, 3, 3), {"stride": 2}), ((4, 4, 3, 3), {"stride": (1, 2)})]
+    ("shape", "options"),
+    [((4, 4, 5, 3), {}), ((4, 4, 7, 7), {}), ((4, 4, 3, 3), {"stride": 2}), ((4, 4, 3, 3), {"stride": (1, 2)})],
 )
 def test_what_it_cannot_do_is_refused(shape, options):
     x, weight = np.ones((1, 4, 12, 12)), np.ones(shape)
     gy = np.ones_like(fc.conv2d(x, weight, **options))
-    with pytest.raises(ValueError, match=r"conv2d_backward: .*winograd.* takes only 3x3 kernels with stride 1"):
+    with pytest.raises(ValueError, match=r"conv2d_backward: .*winograd.* takes only 3x3 and 5x5 kernels with stride 1"):
         gradient(gy, x, weight, **options)
 
 
 def test_auto_takes_it_where_it_saves_and_precision_allows():
-    def choice(n, c, k, size, dtype=np.float32, dilation=1):
-        x, weight = np.zeros((n, c, size, size), dtype), np.zeros((k, c, 3, 3), dtype)
-        return fc.explain("conv2d_backward", x, weight, padding=dilation, dilation=dilation)[1].algorithm
+    def choice(n, c, k, size, dtype=np.float32, dilation=1, side=3):
+        x, weight = np.zeros((n, c, size, size), dtype), np.zeros((k, c, side, side), dtype)
+        options = {"padding": side // 2 * dilation, "dilation": dilation}
+        return fc.explain("conv2d_backward", x, weight, **options)[1].algorithm
 
     with fc.precision("high"):
         assert choice(8, 64, 64, 56) == choice(1, 256, 256, 14) == choice(8, 512, 512, 7) == "winograd"
         assert choice(8, 64, 64, 56, np.float64) != "winograd"
         assert choice(8, 3, 64, 56) != "winograd"
-        assert choice(1, 256, 256, 28, dilation=2) == "winograd"
+        assert choice(1, 256, 256, 28, dilation=2) == choice(8, 48, 128, 27, side=5) == "winograd"
         assert choice(1, 256, 256, 28, dilation=12) != "winograd"  # sub-images of 2 or 3 pixels
         assert choice(1, 512, 512, 3) != "winograd"
     assert choice(8, 64, 64, 56) != "winograd"  # at "highest", as conftest.py sets it
