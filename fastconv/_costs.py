@@ -177,7 +177,7 @@ def winograd_cycles(problem: ConvProblem, s: Sizes, op: int, lanes: int) -> floa
     if vectors == 1 and lanes < 16:
         products *= 2  # four rows of one vector: too few sums to overlap
     weights = (600 if wide.kernel == 5 else 250) / lanes * s.rows * reds
-    inputs = reds * tile_rows * (250 * -(-row // lanes) + 50 * sparse * row)
+    inputs = reds * tile_rows * (250 * products_a_cycle() * -(-row // lanes) + 50 * sparse * row)
     results = s.rows * (-(-reds // 128) * (200 * vectors + 60 * tile_rows) + 20 * sparse * tile_rows * row)
     return problem.groups * (products + weights + inputs + results) + 0.3 * (s.rows + s.reds) * s.pixels * s.images
 
