@@ -38,6 +38,7 @@ __all__ = [
 _VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
 _FLAT_ROWS = {"baseline": 5, "avx2": 4, "avx512": 8}  # FC_TAPS_MAX in kernels/tile.h
 _GROUPED_PANEL = 256 << 10  # bytes: FC_GROUPED_PANEL in algorithms/grouped_common.h
+_IN_PLACE = 1024  # FC_DIRECT_PLANE in algorithms/conv_direct.c, of float32
 _INSIDE_TERMS = 160  # FC_INSIDE_TERMS in algorithms/direct_inside.h
 _ISA_NAMES = list(_engine.isa_names())
 
@@ -98,8 +99,8 @@ def sizes_of(problem: ConvProblem, op: int) -> Sizes:
     flat = not forward and problem.groups == 1 and rows <= _FLAT_ROWS[_ISA_NAMES[current_isa()]]
     images = problem.batch * problem.groups
     inside = 1.0 if flat else _share_inside(problem, op, taps)
-    batch = problem.batch
-    return Sizes(rows, reds, taps, pixels, row, images, batch, reads, writes, reach, forward, linear, dense, flat, inside)
+    kinds = forward, linear, dense, flat
+    return Sizes(rows, reds, taps, pixels, row, images, problem.batch, reads, writes, reach, *kinds, inside)
 
 
 def _share_inside(problem: ConvProblem, op: int, taps: int) -> float:
@@ -119,7 +120,8 @@ def direct_cycles(s: Sizes, lanes: int) -> float:
     if s.images > s.batch:  # groups are small, and what they move stays in the caches
         packing = (0.5 if s.forward else 1.0) * weights * s.images / s.batch
         return s.inside * s.macs * vectors + packing + 0.8 * inputs + 0.8 * results
-    return s.inside * s.macs * vectors + 16 / lanes * (1.8 * weights + 1.5 * inputs + 1.15 * results)
+    copied = 0.3 if s.linear and s.reads <= _IN_PLACE else 1.5
+    return s.inside * s.macs * vectors + 16 / lanes * (1.8 * weights + copied * inputs + 1.15 * results)
 
 
 def im2col_cycles(s: Sizes, lanes: int) -> float:
@@ -131,6 +133,7 @@ def im2col_cycles(s: Sizes, lanes: int) -> float:
         patch = 0.0  # read where they lie
     scattered = 0.9 if s.writes == s.pixels else 2.5  # phases
     moved = 3.1 * weights + patch * s.reds * s.taps * s.pixels * s.images + scattered * results
+    moved += 2000 * s.images  # blocks of few pixels begin and end
     return 0.97 * s.macs * vectors + 16 / lanes * moved
 
 
