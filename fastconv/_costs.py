@@ -235,7 +235,7 @@ def short_of_rows(s: Sizes, lanes: int) -> float:
     """How much longer groups of few result channels take in "direct", which loads a scalar for one or two products."""
     if s.rows <= lanes:
         return 1.2 if products_a_cycle() == 1 else 2.2
-    return 1.0 if products_a_cycle() == 1 or s.rows > 4 * lanes else 1.4
+    return 1.0 if s.rows > 4 * lanes else 1.2 if products_a_cycle() == 1 else 1.4
 
 
 def fits_grouped(problem: ConvProblem, s: Sizes) -> bool:
