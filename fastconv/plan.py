@@ -151,7 +151,7 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
     if problem.groups > 1:
         costs["direct"] = short_of_rows(s, lanes) * costs["direct"] + 1500.0 * s.images
     strided = op == CONV_INPUT_GRAD and any(a.stride > 1 for a in problem.axes)
-    few = s.flat or (problem.groups > 1 and min(s.rows, s.reds) <= 16)
+    few = s.flat or (problem.groups > 1 and min(s.rows, s.reds) < 8)
     if allows_winograd(dtype) and fits_winograd(problem, op) and not few:
         costs["winograd"] = winograd_cycles(problem, s, op, lanes)
     if s.reds <= 64 and s.taps <= 4096:
