@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastconv import _check as check
 from fastconv import nn
 from fastconv._extras import MissingExtraError, require
+from fastconv.analysis._gradients import gradients_kept
 
 __all__ = ["SparseMatrix", "Wiring", "as_linear", "as_matrix", "jacobian", "tied_gradient", "wiring"]
 
@@ -306,11 +307,8 @@ def jacobian(layer: nn.Module, input: ArrayLike) -> Array:
     sample = np.asarray(input)
     outputs = np.asarray(layer(sample[np.newaxis])).size
     output, backward = layer.forward(np.repeat(sample[np.newaxis], outputs, axis=0))
-    saved = [(parameter, parameter.grad) for parameter in layer.parameters()]
-    layer.zero_grad()  # the weights' gradients are not what was asked for
-    result = backward(np.eye(outputs, dtype=output.dtype).reshape(output.shape))
-    for parameter, grad in saved:
-        parameter.grad = grad
+    with gradients_kept(layer):
+        result = backward(np.eye(outputs, dtype=output.dtype).reshape(output.shape))
     return np.asarray(result).reshape(outputs, sample.size)
 
 

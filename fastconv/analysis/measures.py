@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _check as check
 from fastconv import nn
+from fastconv.analysis._gradients import gradients_kept
 
 __all__ = ["dead_units", "equivariance_error", "gradient_by_depth", "invariance_error", "translate"]
 
@@ -167,19 +168,16 @@ def gradient_by_depth(layers: nn.Sequential, input: ArrayLike, grad_output: Arra
     >>> gradient_by_depth(nn.Sequential(Half(), Half()), np.ones(3))
     array([0.25, 0.5 , 1.  ])
     """
-    saved = [(parameter, parameter.grad) for parameter in layers.parameters()]
-    layers.zero_grad()
     backwards, value = [], input
     for layer in layers:
         value, backward = layer.forward(value)
         backwards.append(backward)
     grad: Any = np.ones_like(np.asarray(value)) if grad_output is None else grad_output
     sizes = [_rms(np.asarray(grad))]
-    for backward in reversed(backwards):
-        grad = backward(grad)
-        sizes.append(_rms(np.asarray(grad)))
-    for parameter, before in saved:
-        parameter.grad = before
+    with gradients_kept(layers):
+        for backward in reversed(backwards):
+            grad = backward(grad)
+            sizes.append(_rms(np.asarray(grad)))
     return np.array(sizes[::-1])
 
 

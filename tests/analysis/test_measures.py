@@ -105,6 +105,16 @@ def test_gradients_by_depth() -> None:
     assert net[1].weight.grad is None  # type: ignore[attr-defined]
 
 
+def test_gradients_stay_as_they_are_also_when_a_backward_pass_fails() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    for parameter in net.parameters():
+        parameter.grad = np.full(parameter.shape, 7, np.float32)
+    with pytest.raises(ValueError, match="grad_output"):
+        gradient_by_depth(net, np.ones((1, 3), np.float32), np.ones((1, 4), np.float32))
+    gradient_by_depth(net, np.ones((1, 3), np.float32))
+    assert all((parameter.grad == 7).all() for parameter in net.parameters())
+
+
 def test_dead_units() -> None:
     maps = np.full((2, 3, 4, 4), -1.0)
     maps[1, 1, 2, 3] = 5  # one position of one sample is enough
