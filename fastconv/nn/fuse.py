@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fastconv.nn.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastconv.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from fastconv.nn.linear import Linear
 from fastconv.nn.module import Module, Parameter
-from fastconv.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastconv.nn.shape import Identity
 
 __all__ = ["fused"]
