@@ -36,6 +36,7 @@ from fastconv._costs import (
 )
 from fastconv._ops import (
     CHANNEL_SUM,
+    CLASSES_LOSS,
     CONV,
     CONV_INPUT_GRAD,
     CONV_WEIGHT_GRAD,
@@ -44,9 +45,12 @@ from fastconv._ops import (
     LOCAL,
     LOCAL_INPUT_GRAD,
     LOCAL_WEIGHT_GRAD,
+    LOSS,
+    LOSS_SUM,
     MATMUL,
     OPTIMIZE,
     RECTIFY,
+    SOFTMAX_LINES,
     TURNED,
     UNFOLD,
 )
@@ -64,11 +68,13 @@ __all__ = [
     "exact",
     "filter_plan",
     "local_plan",
+    "loss_plan",
     "matmul_plan",
     "optimize_plan",
     "plans",
     "recall",
     "recipe_of",
+    "softmax_plan",
     "whole_plan",
     "window_plan",
 ]
@@ -372,6 +378,53 @@ def elementwise_plan(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], ch
         float(size) * (8 if name in _FEW_CYCLES else 32),
         shape=shape,
         inner=(size, size, 0, size),
+    )
+
+
+def loss_plan(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], divisor: int = 0) -> _engine.Plan:
+    """Plan a function (src/losses.inc) of two C-contiguous arrays, or with a divisor its sum over that: one number."""
+    size = math.prod(shape)
+    return _engine.Plan(
+        LOSS_SUM if divisor else LOSS,
+        0 if dtype == np.float32 else 1,
+        1,
+        1,
+        size,
+        size,
+        [_IDLE] * 3,
+        ((0, 1), (0, 1), (1,), (0, 1)),
+        name,
+        current_isa(),
+        float(size) * (32 if name.startswith("bce") else 8),
+        divisor=float(divisor),
+        shape=(1,) if divisor else shape,
+        inner=(size, size, 0, 1 if divisor else size),
+    )
+
+
+def softmax_plan(
+    name: str, shape: tuple[int, ...], axis: int, dtype: np.dtype[Any], *, each: bool = False
+) -> _engine.Plan:
+    """Plan a function of src/algorithms/softmax.c along an axis of C-contiguous arrays.
+
+    The gradient of a loss has a factor, or one for `each` line.
+    """
+    outer, lines, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    return _engine.Plan(
+        CLASSES_LOSS if name in ("cross_entropy", "nll") else SOFTMAX_LINES,
+        0 if dtype == np.float32 else 1,
+        outer,
+        1,
+        lines,
+        lines,
+        [_IDLE, _IDLE, (inner, 1, 1, 1, 1, 0, 0)],
+        ((0, 1), (0, 1), (1,), (0, 1)),
+        name,
+        current_isa(),
+        32.0 * outer * lines * inner,
+        divisor=float(each),
+        shape=shape,
+        inner=(1, 1, 0, 1),
     )
 
 

@@ -25,7 +25,8 @@ cdef extern from "fastconv.h":
     ctypedef enum fc_op:
         FC_CONV, FC_CONV_INPUT_GRAD, FC_CONV_WEIGHT_GRAD, FC_MATMUL, FC_MAX_POOL, FC_MAX_POOL_GRAD, FC_MAX_UNPOOL
         FC_AVG_POOL, FC_AVG_POOL_GRAD, FC_UNFOLD, FC_FOLD, FC_CHANNEL_SUM, FC_FILTER, FC_ELEMENTWISE, FC_OPTIMIZE
-        FC_LOCAL, FC_LOCAL_INPUT_GRAD, FC_LOCAL_WEIGHT_GRAD, FC_OPS
+        FC_LOCAL, FC_LOCAL_INPUT_GRAD, FC_LOCAL_WEIGHT_GRAD, FC_LOSS, FC_LOSS_SUM
+        FC_SOFTMAX_LINES, FC_CLASSES_LOSS, FC_OPS
     ctypedef enum fc_isa:
         FC_ISAS
     ctypedef enum fc_mode:
@@ -49,6 +50,7 @@ cdef extern from "fastconv.h":
         Py_ssize_t stride[5]
     ctypedef struct fc_call:
         fc_array array[4]
+        char *extra
         char *workspace
         char *packed
         fc_mode mode
@@ -201,6 +203,8 @@ class Unsupported(ValueError):
     """The named algorithm does not do this problem; the text says why."""
 
 
+cdef enum: RANK = 64  # axes of an array, at most: NumPy's limit
+
 cdef class Packed:
     """Weights packed for one plan."""
     cdef Block block
@@ -224,7 +228,7 @@ cdef class Plan:
     cdef int slot[FC_MAX_ARRAYS][8]
     cdef Py_ssize_t inner[FC_MAX_ARRAYS]
     cdef int rank
-    cdef cnp.npy_intp shape[8]
+    cdef cnp.npy_intp shape[RANK]
 
     def __init__(self, int op, int dtype, batch, groups, in_channels, out_channels, axes, slots, str algorithm, int isa,
                  double cost, int flags=0, double divisor=0.0, tuple shape=(), tuple inner=(0, 0, 0, 0), double slope=0.0,
@@ -248,8 +252,8 @@ cdef class Plan:
                 self.slot[i][j] = slots[i][j]
             self.inner[i] = inner[i]
         self.rank = len(shape)
-        if self.rank > 8:
-            raise ValueError("fastconv: a result has at most 8 axes")
+        if self.rank > RANK:
+            raise ValueError("fastconv: a result has at most 64 axes")
         for i in range(self.rank):
             self.shape[i] = shape[i]
         i = 0
@@ -320,25 +324,29 @@ cdef class Plan:
                 to.stride[self.slot[i][axis]] = cnp.PyArray_STRIDE(array, axis) // itemsize
         return 0
 
-    def run(self, a, b, c, d, int threads, Packed packed=None):
-        """Computes operand d from a, b, c on at most `threads` threads. False if a task refused its data."""
-        return self.start(a, b, c, d, threads, packed)
+    def run(self, a, b, c, d, int threads, Packed packed=None, cnp.ndarray extra=None):
+        """Computes operand d from a, b, c on at most `threads` threads. False if a task refused its data.
 
-    def compute(self, a, b, c, Packed packed=None):
+        A fifth operand, `extra`, lies without gaps; some operators read it, write to it, or both.
+        """
+        return self.start(a, b, c, d, threads, packed, extra)
+
+    def compute(self, a, b, c, Packed packed=None, cnp.ndarray extra=None):
         """The result for operands a, b, c in a new array, on the threads that are set."""
         if self.rank == 0:
             raise ValueError("fastconv: this plan was not told the shape of its result")
         cdef int kind = cnp.NPY_DOUBLE if self.plan.problem.dtype else cnp.NPY_FLOAT
         result = cnp.PyArray_EMPTY(self.rank, self.shape, kind, 0)
-        self.start(a, b, c, result, fc_setting(FC_SET_THREADS), packed)
+        self.start(a, b, c, result, fc_setting(FC_SET_THREADS), packed, extra)
         return result
 
-    cdef bint start(self, a, b, c, d, int threads, Packed packed) except -1:
+    cdef bint start(self, a, b, c, d, int threads, Packed packed, cnp.ndarray extra) except -1:
         cdef fc_call call
         self.bind(&call.array[0], 0, a)
         self.bind(&call.array[1], 1, b)
         self.bind(&call.array[2], 2, c)
         self.bind(&call.array[3], 3, d)
+        call.extra = NULL if extra is None else <char *> cnp.PyArray_DATA(extra)
         call.failed = 0
         call.mode = FC_RUN
         call.packed = NULL

@@ -18,9 +18,9 @@ cdef extern from "Python.h":
 
 cdef enum:
     KEY_WORDS = 128  # longest description
-    TEXT_WORDS = 4   # longest word of an option
+    TEXT_WORDS = 6   # longest word of an option: the name of the longest operator has 41 characters
     # What a part of the description is, so that no two different calls look alike.
-    IS_NONE, IS_FALSE, IS_TRUE, IS_INT, IS_TEXT, IS_TUPLE, IS_ARRAY
+    IS_NONE, IS_FALSE, IS_TRUE, IS_INT, IS_REAL, IS_TEXT, IS_TUPLE, IS_ARRAY
 
 cdef struct Key:
     int length
@@ -33,8 +33,12 @@ cdef inline void put(Key *key, int64_t word) noexcept:
 
 
 cdef bint describe_option(Key *key, object value) except -1:
-    """Adds an option; False where it is of no exact type: 1, 1.0, True and np.int64(1) are equal, but not alike."""
+    """Adds an option; False where it is of no exact type: 1, 1.0, True and np.int64(1) are equal, but not alike.
+
+    Of an array among the options its dtype and shape are described: its values and layout must not matter.
+    """
     cdef int overflow
+    cdef double real
     cdef Py_ssize_t length
     if key.length + 1 + TEXT_WORDS > KEY_WORDS:
         return False
@@ -42,6 +46,12 @@ cdef bint describe_option(Key *key, object value) except -1:
         put(key, IS_INT)
         put(key, PyLong_AsLongLongAndOverflow(value, &overflow))
         return overflow == 0
+    if type(value) is float:
+        real = value
+        put(key, IS_REAL)
+        memcpy(&key.word[key.length], &real, sizeof(double))
+        key.length += 1
+        return True
     if type(value) is tuple:
         put(key, IS_TUPLE | len(<tuple> value) << 8)
         for item in <tuple> value:
@@ -60,7 +70,7 @@ cdef bint describe_option(Key *key, object value) except -1:
     if value is None or value is False or value is True:
         put(key, IS_NONE if value is None else IS_TRUE if value else IS_FALSE)
         return True
-    return False
+    return type(value) is cnp.ndarray and describe_operand(key, value)
 
 
 cdef bint describe_operand(Key *key, object value) except -1:

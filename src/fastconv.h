@@ -34,15 +34,19 @@ typedef enum {
     FC_FILTER,           /* x (N,H,W*C), weights (kH,kW), what stands outside (1) or none, y; in_channels: C */
     FC_ELEMENTWISE,      /* a, b or none, options (float64) or none, y: elementwise, without gaps */
     FC_OPTIMIZE,         /* g, rows of state, numbers (float64), p: both changed in place, without gaps */
-    FC_NORM,             /* x, none, doubles, y: a mean for each of `groups` sets, see norm.c for the doubles; no gaps, as below */
-    FC_NORM_GRAD,        /* gy, x, doubles, gx or none */
-    FC_ROW_NORM,         /* x (N*G, features), weight and bias (2, G*features), none, y */
-    FC_ROW_NORM_GRAD,    /* gy, x, weight and its gradient and that of the bias (3, G*features), gx or none */
+    FC_NORM,             /* x, weight, bias, y, doubles: a mean for each of `groups` sets, see norm.c; no gaps, as below */
+    FC_NORM_GRAD,        /* gy, x, weight, gx or none, doubles. Weights and biases may be left out, being 1 and 0 */
+    FC_ROW_NORM,         /* x (N*G, features), weight (G*features), bias, y */
+    FC_ROW_NORM_GRAD,    /* gy, x, weight, gx or none, the gradients of weight and bias (2, G*features) */
     FC_RESPONSE_NORM,    /* x (N, C, pixels), none, alpha / size and beta and k (doubles), y */
     FC_RESPONSE_NORM_GRAD, /* gy, x, the same, gx */
     FC_LOCAL,            /* x (N,G*I,..), w (kernels, G*O, I*taps) without gaps, bias (1,G*O,tile) or none, y (N,G*O,..) */
     FC_LOCAL_INPUT_GRAD, /* gy, w, none, gx */
     FC_LOCAL_WEIGHT_GRAD, /* x, gy, none, gw */
+    FC_LOSS,             /* input, target, numbers (float64), losses or gradients, a third array or none: see loss.c; no gaps */
+    FC_LOSS_SUM,         /* the same, with their sum over `divisor` as the result */
+    FC_SOFTMAX_LINES,    /* a (N, C, pixels), b or none, none, y: along C, see softmax.c; no gaps, as below */
+    FC_CLASSES_LOSS,     /* x (N, C, pixels), targets (int64), factor or (`divisor` 1) factors (float64), gx or none, losses and their sum (float64) */
     FC_OPS
 } fc_op;
 
@@ -92,6 +96,7 @@ typedef enum {
  * of range): the driver makes an exception of it. */
 typedef struct {
     fc_array array[FC_MAX_ARRAYS];
+    char *extra; /* a fifth operand without gaps, or NULL */
     char *workspace, *packed;
     fc_mode mode;
     int failed;

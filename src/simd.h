@@ -49,6 +49,14 @@ static inline void FN(streamed)(void)
     _mm_sfence();
 #endif
 }
+/* Elements before the first address that is a multiple of a vector's bytes. */
+static inline int64_t FN(before_aligned)(const real *p, int64_t n)
+{
+    int64_t before = (int64_t)((size_t)-(uintptr_t)p % FC_VECTOR_BYTES / sizeof(real));
+    return before < n ? before : n;
+}
+#define FC_STREAM_BYTES ((int64_t)16 << 20) /* of a result that goes past the caches: with what it is made of it would fill L3 */
+
 static inline ivec FN(iload)(const lane *p) { return *(const FN(ivec_unaligned) *)p; }
 static inline void FN(istore)(lane *p, ivec v) { *(FN(ivec_unaligned) *)p = v; }
 /* The same vector, of which the compiler must not know that it came from memory: GCC loads what several products share again for each
@@ -63,29 +71,6 @@ static inline vec FN(loaded)(vec v)
     __asm__("" : "+w"(v));
 #endif
     return v;
-}
-
-/* Past the caches, to an aligned place, where the instruction set can; store_fence makes it visible to other threads. */
-static inline void FN(store_past)(real *p, vec v)
-{
-#if defined(__AVX512F__) && FC_REAL_BITS == 32
-    _mm512_stream_ps(p, (__m512)v);
-#elif defined(__AVX512F__)
-    _mm512_stream_pd(p, (__m512d)v);
-#elif defined(__AVX2__) && FC_REAL_BITS == 32
-    _mm256_stream_ps(p, (__m256)v);
-#elif defined(__AVX2__)
-    _mm256_stream_pd(p, (__m256d)v);
-#else
-    FN(store)(p, v);
-#endif
-}
-
-static inline void FN(store_fence)(void)
-{
-#if defined(__AVX2__) || defined(__AVX512F__)
-    _mm_sfence();
-#endif
 }
 
 static inline vec FN(zero)(void) { return (vec){0}; }
@@ -244,6 +229,12 @@ static inline vec FN(keep_n)(vec v, int64_t n)
     return (vec)_mm512_maskz_mov_ps((__mmask16)((1u << n) - 1u), (__m512)v);
 #elif defined(__AVX512F__)
     return (vec)_mm512_maskz_mov_pd((__mmask8)((1u << n) - 1u), (__m512d)v);
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    __m256i m = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return (vec)_mm256_and_ps((__m256)v, _mm256_castsi256_ps(m));
+#elif defined(__AVX2__)
+    __m256i m = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+    return (vec)_mm256_and_pd((__m256d)v, _mm256_castsi256_pd(m));
 #else
     vec kept = FN(zero)();
     for (int i = 0; i < VL; i++)
@@ -253,9 +244,42 @@ static inline vec FN(keep_n)(vec v, int64_t n)
 #endif
 }
 
+/* The first n lanes of v, and the others of rest. */
+static inline vec FN(first_n)(vec v, vec rest, int64_t n)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    return (vec)_mm512_mask_mov_ps((__m512)rest, (__mmask16)((1u << n) - 1u), (__m512)v);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_mask_mov_pd((__m512d)rest, (__mmask8)((1u << n) - 1u), (__m512d)v);
+#else
+    for (int i = 0; i < VL; i++)
+        if (i < n)
+            rest[i] = v[i];
+    return rest;
+#endif
+}
+
 /* m has all bits of a lane set or none: a where set, b elsewhere. */
 static inline vec FN(select)(ivec m, vec a, vec b) { return (vec)(((ivec)a & m) | ((ivec)b & ~m)); }
 static inline ivec FN(iselect)(ivec m, ivec a, ivec b) { return (a & m) | (b & ~m); }
+
+/* The lesser and the greater of a limit and x; x where either is NaN, or where they are equal. */
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+static inline vec FN(lesser)(vec limit, vec x) { return (vec)_mm512_min_ps((__m512)limit, (__m512)x); }
+static inline vec FN(greater)(vec limit, vec x) { return (vec)_mm512_max_ps((__m512)limit, (__m512)x); }
+#elif defined(__AVX512F__)
+static inline vec FN(lesser)(vec limit, vec x) { return (vec)_mm512_min_pd((__m512d)limit, (__m512d)x); }
+static inline vec FN(greater)(vec limit, vec x) { return (vec)_mm512_max_pd((__m512d)limit, (__m512d)x); }
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+static inline vec FN(lesser)(vec limit, vec x) { return (vec)_mm256_min_ps((__m256)limit, (__m256)x); }
+static inline vec FN(greater)(vec limit, vec x) { return (vec)_mm256_max_ps((__m256)limit, (__m256)x); }
+#elif defined(__AVX2__)
+static inline vec FN(lesser)(vec limit, vec x) { return (vec)_mm256_min_pd((__m256d)limit, (__m256d)x); }
+static inline vec FN(greater)(vec limit, vec x) { return (vec)_mm256_max_pd((__m256d)limit, (__m256d)x); }
+#else
+static inline vec FN(lesser)(vec limit, vec x) { return FN(select)((ivec)(limit < x), limit, x); }
+static inline vec FN(greater)(vec limit, vec x) { return FN(select)((ivec)(limit > x), limit, x); }
+#endif
 
 /* A running maximum that holds on to NaN: v takes over where it is greater or NaN, so that of equal values the first
  * stays and of NaNs the last. The second form also keeps the number of what it holds. */
@@ -319,6 +343,16 @@ static inline void FN(max_first)(vec *best, ivec *at, vec v, ivec number)
     *at = FN(iselect)(take, number, *at);
 #endif
 }
+
+/* v * 2^k, for whole numbers k, rounded once. */
+#if defined(__AVX512F__)
+#define FC_HAS_SCALE 1
+#if FC_REAL_BITS == 32
+static inline vec FN(scale)(vec v, vec k) { return (vec)_mm512_scalef_ps((__m512)v, (__m512)k); }
+#else
+static inline vec FN(scale)(vec v, vec k) { return (vec)_mm512_scalef_pd((__m512d)v, (__m512d)k); }
+#endif
+#endif
 
 static inline vec FN(root)(vec v)
 {

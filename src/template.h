@@ -55,6 +55,8 @@
 #include "algorithms/pool_mean_grad.c"
 #include "algorithms/pool_scatter.c"
 #include "algorithms/elementwise.c"
+#include "algorithms/loss.c"
+#include "algorithms/softmax.c"
 #include "algorithms/update.c"
 
 #include "kernels/peak.h"

@@ -21,6 +21,7 @@ __all__ = [
     "grad",
     "layout",
     "normalized",
+    "one_shape",
     "output",
     "per_channel",
     "planes",
@@ -173,6 +174,12 @@ def grad(op: str, array: Array, shape: tuple[int, ...], name: str = "grad_output
             f"{op}: {name} must have the shape of the forward result {shape}, received shape {array.shape}"
         )
     return array
+
+
+def one_shape(op: str, x: Array, t: Array) -> None:
+    """Check that a target has the shape of the input."""
+    if t.shape != x.shape:
+        raise ValueError(f"{op}: target must have the shape of input, {x.shape}, received target of shape {t.shape}")
 
 
 def axis(op: str, dim: Any, array: Array) -> int:

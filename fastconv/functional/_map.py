@@ -56,25 +56,32 @@ def total(op: str, first: Any, second: Any, *, rectify: bool = False) -> Array:
 
 
 def evaluate(
-    op: str, name: str, dtype: np.dtype[Any], a: Array, b: Array | None = None, options: Array | None = None
+    op: str,
+    name: str,
+    dtype: np.dtype[Any],
+    a: Array,
+    b: Array | None = None,
+    options: Array | None = None,
+    weight: Array | None = None,
 ) -> Array:
     """Return the function `name` of checked arrays of one shape, in `dtype`.
 
-    `options` are three float64, or three for each channel, the second axis.
+    `options` are three float64, or three for each channel, the second axis; they may come of a weight, whose shape is
+    then part of what the plan is found by.
     """
     channels = 1 if options is None or options.ndim == 1 else len(options)
     result = _check.result(op, a.shape, a.dtype)
     if result.size:
         a, b, to = np.asarray(a, order="C"), None if b is None else np.asarray(b, order="C"), result
-        if not 1 <= a.ndim <= 8:  # the engine's limits: fewer axes give the same
-            fewer = (-1,) if channels == 1 else (*a.shape[:2], -1)
-            a, b, to = a.reshape(fewer), None if b is None else b.reshape(fewer), result.reshape(fewer)
+        if a.ndim == 0:  # the engine's limit
+            a, b, to = a.reshape(1), None if b is None else b.reshape(1), result.reshape(1)
         shape, real = a.shape, a.dtype
 
         def make() -> _engine.Plan:
             return plan.elementwise_plan(name, shape, real, channels)
 
         key: tuple[Any, ...] = (name,) if channels == 1 else (name, channels)
+        key = key if weight is None else (name, "with", "weight")
         flat = None if options is None else options.reshape(-1)
-        plan.recipe_of(op, (a, b, None), key, make).run(a, b, flat, to, current())
+        plan.recipe_of(op, (a, b, weight), key, make).run(a, b, flat, to, current())
     return result if result.dtype == dtype else result.astype(dtype)

@@ -1,8 +1,9 @@
-"""What the normalisations share: their kernels, which read arrays without gaps, as addresses."""
+"""What the normalisations share: recipes, found again by how a call looks, for arrays without gaps."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,10 +13,23 @@ from fastconv._config import current_isa
 from fastconv._threads import current
 from fastconv.functional._gradients import Three
 
-__all__ = ["Sets", "by_row", "by_row_backward", "by_set", "by_set_backward", "planned", "run"]
+__all__ = [
+    "RowNorm",
+    "RowNormGrad",
+    "SetNorm",
+    "SetNormGrad",
+    "Sets",
+    "compute",
+    "empty_gradients",
+    "planned",
+    "prepared",
+]
 
 _IDLE = (1, 1, 1, 1, 1, 0, 0)
 _FLAT: Any = ((0, 1),) * 4
+
+Needs = tuple[bool, bool, bool]
+T = TypeVar("T")
 
 
 class Sets(NamedTuple):
@@ -32,98 +46,163 @@ class Sets(NamedTuple):
 
 
 def planned(
-    op: int,
-    dtype: np.dtype[Any],
-    name: str,
-    s: Sets,
-    flags: int = 0,
-    eps: float = 0.0,
-    padding: tuple[int, int] = (0, 0),
+    op: int, name: str, x: Array, s: Sets, flags: int = 0, eps: float = 0.0, padding: tuple[int, int] = (0, 0)
 ) -> _engine.Plan:
-    """Plan a normalisation, see src/algorithms/norm*.c."""
-
-    def make() -> _engine.Plan:
-        axes: list[tuple[int, ...]] = [_IDLE, _IDLE, (s.pixels, s.pixels, 1, 1, 1, *padding)]
-        kind, cost = 0 if dtype == np.float32 else 1, 4.0 * s.batch * s.sets * s.slices * s.pixels
-        counts = (s.batch, s.sets, s.slices, s.period)
-        return _engine.Plan(
-            op, kind, *counts, axes, _FLAT, name, current_isa(), cost, flags=flags, divisor=eps, inner=(1, 1, 1, 1)
-        )
-
-    return plan.cached(("norm", op, dtype.num, s, flags, eps, padding), make)
+    """Plan a normalisation of x, see src/algorithms/norm*.c."""
+    axes: list[tuple[int, ...]] = [_IDLE, _IDLE, (s.pixels, s.pixels, 1, 1, 1, *padding)]
+    kind, cost = 0 if x.dtype == np.float32 else 1, 4.0 * s.batch * s.sets * s.slices * s.pixels
+    counts, inner = (s.batch, s.sets, s.slices, s.period), (1, 1, 1, 1)
+    return _engine.Plan(
+        op, kind, *counts, axes, _FLAT, name, current_isa(), cost, flags, divisor=eps, shape=x.shape, inner=inner
+    )
 
 
-def run(op: str, found: _engine.Plan, a: Array, b: Array | None, c: Array | None, d: Array | None) -> None:
-    """Run a plan on its four operands."""
+def prepared(op: str, options: tuple[Any, ...], make: Callable[[], T], *arrays: Any) -> tuple[T, list[Any]]:
+    """Return the recipe of a call on three checked arrays, and these without gaps, as it takes them."""
+    dense = [None if array is None else _check.dense(op, "an argument", array) for array in arrays]
+    a, b, c = dense
+    return plan.recipe_of(op, (a, b, c), options, make), dense
+
+
+def compute(op: str, found: _engine.Plan, a: Array, b: Any, c: Any, extra: Array | None = None) -> Array:
+    """Return what a plan makes of its operands."""
     try:
-        found.run(a, b, c, d, current())
+        return found.compute(a, b, c, extra=extra)
+    except MemoryError:
+        raise MemoryError(
+            f"{op}: a result of shape {a.shape} and dtype {a.dtype}, with {found.workspace_bytes} bytes of workspace, "
+            f"cannot be held in memory"
+        ) from None
+
+
+def empty_gradients(op: str, x: Array, shape: tuple[int, ...], needs: Needs, kind: np.dtype[Any]) -> Three:
+    """Return the gradients of an input without elements, with weights of this shape: zeros."""
+    wanted = zip((x.shape, shape, shape), needs, strict=True)
+    gx, gw, gb = (_check.result(op, size, kind, zero=True) if needed else None for size, needed in wanted)
+    return gx, gw, gb
+
+
+def _led_back(op: str, found: _engine.Plan, wanted: bool, operands: tuple[Array, Array, Any], extra: Array) -> Any:
+    """Return the gradient of the input, where that is wanted; those of weights and biases are in `extra` then."""
+    if wanted:
+        return compute(op, found, *operands, extra)
+    try:
+        found.run(*operands, None, current(), extra=extra)
     except MemoryError:
         raise MemoryError(f"{op}: the workspace of {found.workspace_bytes} bytes cannot be had") from None
+    return None
 
 
-def by_set(
-    op: str, x: Array, s: Sets, statistics: tuple[Array, Array] | None, weight: Any, bias: Any, eps: float
-) -> tuple[Array, Array, Array]:
-    """Normalise by the given statistics, or the input's own; return the result and the statistics."""
-    y = _check.result(op, x.shape, x.dtype)
-    numbers = np.empty(2 * (s.sets + s.period))
-    mean, var = numbers[: s.sets], numbers[s.sets : 2 * s.sets]
-    if statistics is not None:
-        mean[:], var[:] = statistics
-    elif x.size == 0:
-        mean[:] = var[:] = np.nan
-    numbers[2 * s.sets : 2 * s.sets + s.period] = 1 if weight is None else weight
-    numbers[2 * s.sets + s.period :] = 0 if bias is None else bias
-    if x.size:
-        flags = _ops.OWN_STATISTICS | _ops.TAKE_MOMENTS if statistics is None else 0
-        found = planned(_ops.NORM, x.dtype, "norm", s, flags, eps)
-        run(op, found, _check.dense(op, "input", x), None, numbers, y)
-    return y, mean.copy(), var.copy()
+# ------------------------------------------------------------------------------------- sets of neighbouring elements
 
 
-def by_set_backward(
-    op: str, gy: Array, x: Array, s: Sets, statistics: tuple[Array, Array] | None, own: bool, weight: Any, eps: float,
-    needs: tuple[bool, bool, bool],
-) -> Three:  # fmt: skip
-    """Return the gradients; without `statistics` the input's are taken again. `own`: they depend on the input."""
-    gx = _check.result(op, x.shape, x.dtype) if needs[0] else None
-    slices = s.sets * s.slices
-    numbers = np.zeros(2 * s.sets + s.period + 2 * slices)
-    if statistics is not None:
-        numbers[: s.sets], numbers[s.sets : 2 * s.sets] = statistics
-    numbers[2 * s.sets : 2 * s.sets + s.period] = 1 if weight is None else weight
-    sums = needs[1] or needs[2] or (own and needs[0])
-    if x.size and any(needs):
+class SetNorm(NamedTuple):
+    """Normalises sets by statistics of some shape: the input's own, or given ones."""
+
+    plan: _engine.Plan
+    shape: tuple[int, ...]
+    own: bool
+
+    @staticmethod
+    def of(x: Array, s: Sets, shape: tuple[int, ...], own: bool, eps: float) -> SetNorm:
+        """Plan it."""
+        flags = _ops.OWN_STATISTICS | _ops.TAKE_MOMENTS if own else 0
+        return SetNorm(planned(_ops.NORM, "norm", x, s, flags, eps), shape, own)
+
+    def forward(
+        self, op: str, x: Array, weight: Any, bias: Any, mean: Any = None, var: Any = None
+    ) -> tuple[Array, Array, Array]:
+        """Return the result and the statistics that were used."""
+        numbers = np.empty((2, *self.shape))
+        used_mean, used_var = numbers
+        if not self.own:
+            used_mean[...] = mean
+            used_var[...] = var
+        return compute(op, self.plan, x, weight, bias, numbers), used_mean, used_var
+
+    def output(self, op: str, x: Array, weight: Any, bias: Any) -> Array:
+        """Return the result alone."""
+        return self.forward(op, x, weight, bias)[0]
+
+
+class SetNormGrad(NamedTuple):
+    """The gradients of `SetNorm`; statistics that are not given are taken again."""
+
+    plan: _engine.Plan
+    sets: int
+    sums: tuple[int, int, int]  # of g and of g * xhat, as often as weights begin again, for each weight
+    given: bool
+    needs: Needs
+
+    @staticmethod
+    def of(x: Array, s: Sets, given: bool, own: bool, eps: float, needs: Needs) -> SetNormGrad:
+        """Plan it. `own`: the statistics depend on the input."""
+        sums = needs[1] or needs[2] or (own and needs[0])
         flags = (_ops.OWN_STATISTICS if own else 0) | (_ops.TAKE_SUMS if sums else 0)
-        flags |= _ops.TAKE_MOMENTS if statistics is None else 0
-        found = planned(_ops.NORM_GRAD, x.dtype, "norm", s, flags, eps)
-        run(op, found, _check.dense(op, "grad_output", gy), _check.dense(op, "input", x), numbers, gx)
-    gb, gw = numbers[2 * s.sets + s.period :].reshape(2, -1, s.period).sum(axis=1).astype(x.dtype)
-    return gx, gw if needs[1] else None, gb if needs[2] else None
+        flags |= 0 if given else _ops.TAKE_MOMENTS
+        found = planned(_ops.NORM_GRAD, "norm", x, s, flags, eps)
+        return SetNormGrad(found, s.sets, (2, s.sets * s.slices // s.period, s.period), given, needs)
+
+    def backward(self, op: str, gy: Array, x: Array, weight: Any, mean: Any = None, var: Any = None) -> Three:
+        """Return the gradients."""
+        sets, (_, repeats, period), needs = self.sets, self.sums, self.needs
+        numbers = np.empty(2 * (sets + repeats * period))
+        if self.given:
+            numbers[:sets] = mean
+            numbers[sets : 2 * sets] = var
+        gx = _led_back(op, self.plan, needs[0], (gy, x, weight), numbers)
+        if not (needs[1] or needs[2]):
+            return gx, None, None
+        sums = numbers[2 * sets :].reshape(self.sums)
+        gb, gw = (sums.sum(axis=1) if repeats > 1 else sums[:, 0]).astype(x.dtype)
+        return gx, gw if needs[1] else None, gb if needs[2] else None
 
 
-def by_row(op: str, x: Array, s: Sets, weight: Any, bias: Any, eps: float) -> Array:
-    """Normalise rows of `pixels` features, whose weights begin again after `sets` rows."""
-    y = _check.result(op, x.shape, x.dtype)
-    table = np.empty((2, s.sets * s.pixels), x.dtype)
-    table[0] = 1 if weight is None else weight.ravel()
-    table[1] = 0 if bias is None else bias.ravel()
-    if x.size:
-        run(op, planned(_ops.ROW_NORM, x.dtype, "rows", s, 0, eps), _check.dense(op, "input", x), table, None, y)
-    return y
+# ------------------------------------------------------------------------------------- rows with weights along them
 
 
-def by_row_backward(
-    op: str, gy: Array, x: Array, s: Sets, weight: Any, eps: float, needs: tuple[bool, bool, bool]
-) -> Three:
-    """Return the gradients, those of weights and biases for each feature."""
-    gx = _check.result(op, x.shape, x.dtype) if needs[0] else None
-    table = np.empty((3, s.sets * s.pixels), x.dtype)
-    table[0] = 1 if weight is None else weight.ravel()
-    if not x.size:
-        table[1:] = 0
-    elif any(needs):
+class RowNorm(NamedTuple):
+    """Normalises rows; `spread` neighbours in a row share a weight."""
+
+    plan: _engine.Plan
+    spread: int
+
+    @staticmethod
+    def of(x: Array, s: Sets, eps: float, spread: int = 1) -> RowNorm:
+        """Plan it for rows of `pixels` elements, whose weights begin again after `sets` rows."""
+        return RowNorm(planned(_ops.ROW_NORM, "rows", x, s, 0, eps), spread)
+
+    def output(self, op: str, x: Array, weight: Any, bias: Any) -> Array:
+        """Return the result."""
+        return compute(op, self.plan, x, self.each(weight), self.each(bias))
+
+    def each(self, weight: Any) -> Any:
+        """Return the weights of all elements."""
+        return weight if weight is None or self.spread == 1 else weight.repeat(self.spread)
+
+
+class RowNormGrad(NamedTuple):
+    """The gradients of `RowNorm`."""
+
+    norm: RowNorm
+    shape: tuple[int, ...]
+    needs: Needs
+
+    @property
+    def plan(self) -> _engine.Plan:
+        """The plan."""
+        return self.norm.plan
+
+    @staticmethod
+    def of(x: Array, s: Sets, shape: tuple[int, ...], eps: float, needs: Needs, spread: int = 1) -> RowNormGrad:
+        """Plan it for weights of this shape."""
         flags = _ops.TAKE_SUMS if needs[1] or needs[2] else 0
-        found = planned(_ops.ROW_NORM_GRAD, x.dtype, "rows", s, flags, eps)
-        run(op, found, _check.dense(op, "grad_output", gy), _check.dense(op, "input", x), table, gx)
-    return gx, table[1] if needs[1] else None, table[2] if needs[2] else None
+        return RowNormGrad(RowNorm(planned(_ops.ROW_NORM_GRAD, "rows", x, s, flags, eps), spread), shape, needs)
+
+    def backward(self, op: str, gy: Array, x: Array, weight: Any) -> Three:
+        """Return the gradients."""
+        needs, spread = self.needs, self.norm.spread
+        sums = np.empty((2, *self.shape) if spread == 1 else (2, *self.shape, spread), x.dtype)
+        gx = _led_back(op, self.plan, needs[0], (gy, x, self.norm.each(weight)), sums)
+        gw, gb = sums if spread == 1 else sums.sum(axis=-1)
+        return gx, gw if needs[1] else None, gb if needs[2] else None

@@ -122,7 +122,7 @@ def leaky_relu(input: ArrayLike, negative_slope: float = 0.01) -> NDArray[Any]:
     >>> leaky_relu(np.array([-2.0, 0.0, 2.0]), 0.25)
     array([-0.5,  0. ,  2. ])
     """
-    return unary("leaky_relu", input, _options("leaky_relu", negative_slope=negative_slope))
+    return unary("leaky_relu", input, _option("leaky_relu", "negative_slope", negative_slope))
 
 
 @elementwise(", or the slope not a number", ", or the slope is not finite")
@@ -150,7 +150,7 @@ def leaky_relu_backward(grad_output: ArrayLike, input: ArrayLike, negative_slope
     array([0.25, 0.25, 1.  ])
     """
     op = "leaky_relu_backward"
-    return gradient(op, grad_output, input, _options(op, negative_slope=negative_slope))
+    return gradient(op, grad_output, input, _option(op, "negative_slope", negative_slope))
 
 
 @elementwise(", or `alpha` not a number")
@@ -182,7 +182,7 @@ def elu(input: ArrayLike, alpha: float = 1.0) -> NDArray[Any]:
     >>> elu(np.array([-1000.0, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
-    return unary("elu", input, _options("elu", alpha=alpha))
+    return unary("elu", input, _option("elu", "alpha", alpha))
 
 
 @elementwise(", or `alpha` not a number", ", or `alpha` is not finite")
@@ -209,7 +209,7 @@ def elu_backward(grad_output: ArrayLike, input: ArrayLike, alpha: float = 1.0) -
     >>> elu_backward(np.ones(2), np.array([0.0, 2.0]), alpha=0.5)
     array([0.5, 1. ])
     """
-    return gradient("elu_backward", grad_output, input, _options("elu_backward", alpha=alpha))
+    return gradient("elu_backward", grad_output, input, _option("elu_backward", "alpha", alpha))
 
 
 # ---------------------------------------------------------------------------------------------------- s-shaped
@@ -320,6 +320,8 @@ def tanh_backward(grad_output: ArrayLike, output: ArrayLike) -> NDArray[Any]:
 def gelu(input: ArrayLike, approximate: str = "none") -> NDArray[Any]:
     """Return the input times the probability that a normal variable is below it.
 
+    Minus infinity gives the limit, 0, where PyTorch gives NaN.
+
     Parameters
     ----------
     <input>
@@ -343,7 +345,7 @@ def gelu(input: ArrayLike, approximate: str = "none") -> NDArray[Any]:
     Examples
     --------
     >>> gelu(np.array([-1000.0, 0.0, 1.0])).round(4)
-    array([-0.    ,  0.    ,  0.8413])
+    array([0.    , 0.    , 0.8413])
     """
     return unary("gelu", input, name=_GELU[check.choice("gelu", "approximate", approximate, ("none", "tanh"))])
 
@@ -380,6 +382,8 @@ def gelu_backward(grad_output: ArrayLike, input: ArrayLike, approximate: str = "
 @elementwise()
 def silu(input: ArrayLike) -> NDArray[Any]:
     """Return input * sigmoid(input), element by element.
+
+    Minus infinity gives the limit, -0, where PyTorch gives NaN.
 
     Parameters
     ----------
@@ -496,9 +500,9 @@ def softplus_backward(
 _GELU = {"none": "gelu", "tanh": "gelu_tanh"}
 
 
-def _options(op: str, **options: Any) -> NDArray[Any]:
-    """Return numbers as the engine takes them."""
-    return _numbers(*(check.real(op, name, value) for name, value in options.items()))
+def _option(op: str, name: str, value: Any) -> NDArray[Any]:
+    """Return a number as the engine takes it."""
+    return _numbers(check.real(op, name, value))
 
 
 @lru_cache(256)

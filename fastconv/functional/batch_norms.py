@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check
+from fastconv import _check, plan
 from fastconv._check import Array
 from fastconv.functional._gradients import Three, cast
-from fastconv.functional._norm import Sets, by_set, by_set_backward
+from fastconv.functional._norm import SetNorm, SetNormGrad, Sets, empty_gradients, prepared
 
 __all__ = ["batch_norm", "batch_norm_backward", "instance_norm", "instance_norm_backward"]
 
@@ -80,7 +83,10 @@ def batch_norm(
     array([[-1.,  2.],
            [ 1.,  2.]])
     """
-    op = "batch_norm"
+    op, options = "batch_norm", (running_mean, running_var, training, eps, channel_axis)
+    known: SetNorm | None = plan.recall(op, input, weight, bias, options)
+    if known is not None:
+        return known.forward(op, input, weight, bias, running_mean, running_var)  # type: ignore[arg-type]
     kind, (x, w, b) = _check.data(op, ("weight", "bias"), input=input, weight=weight, bias=bias)
     batch, channels, pixels = _check.planes(op, x, channel_axis)
     _check.per_channel(op, (channels,), weight=w, bias=b)
@@ -93,8 +99,14 @@ def batch_norm(
             f"{op}: training needs more than one value in each channel, received input of shape {x.shape}; "
             f"use the running statistics (training=False, or the layer's eval())"
         )
-    sets = Sets(batch, channels, 1, channels, pixels)
-    y, mean, var = by_set(op, x, sets, None if training else (mean, var), w, b, added)
+    if x.size == 0:
+        return _of_nothing(op, x, (channels,), None if training else (mean, var), kind)
+
+    def make() -> SetNorm:
+        return SetNorm.of(x, Sets(batch, channels, 1, channels, pixels), (channels,), training, added)
+
+    found, (x, w, b) = prepared(op, options, make, x, w, b)
+    y, mean, var = found.forward(op, x, w, b, mean, var)
     return y.astype(kind, copy=False), mean, var
 
 
@@ -157,7 +169,10 @@ def batch_norm_backward(
     >>> gx.round(3).ravel(), gw.round(3), gb  # whatever shifts or stretches the batch has no effect
     (array([ 0.204,  0.204, -0.408]), array([-1.225]), array([1.]))
     """
-    op = "batch_norm_backward"
+    op, options = "batch_norm_backward", (mean, var, training, eps, channel_axis, needs)
+    known: SetNormGrad | None = plan.recall(op, grad_output, input, weight, options)
+    if known is not None:
+        return known.backward(op, grad_output, input, weight, mean, var)  # type: ignore[arg-type]
     kind, (gy, x, w) = _check.data(op, ("weight",), grad_output=grad_output, input=input, weight=weight)
     wanted = _check.needs(op, needs)
     batch, channels, pixels = _check.planes(op, x, channel_axis)
@@ -166,8 +181,14 @@ def batch_norm_backward(
     training = _check.flag(op, "training", training)
     added = _check.real(op, "eps", eps, 0)
     m, v = _check.statistics(op, (channels,), mean=mean, var=var)
-    sets = Sets(batch, channels, 1, channels, pixels)
-    return cast(by_set_backward(op, gy, x, sets, (m, v), training, w, added, wanted), kind)
+    if x.size == 0:
+        return empty_gradients(op, x, (channels,), wanted, kind)
+
+    def make() -> SetNormGrad:
+        return SetNormGrad.of(x, Sets(batch, channels, 1, channels, pixels), True, training, added, wanted)
+
+    found, (gy, x, w) = prepared(op, options, make, gy, x, w)
+    return cast(found.backward(op, gy, x, w, m, v), kind)
 
 
 def instance_norm(
@@ -233,7 +254,10 @@ def instance_norm(
     (array([[[-1.,  1.],
             [-1.,  1.]]]), array([[4., 2.]]), array([[1., 4.]]))
     """
-    op = "instance_norm"
+    op, options = "instance_norm", (running_mean, running_var, use_input_stats, eps, channel_axis)
+    known: SetNorm | None = plan.recall(op, input, weight, bias, options)
+    if known is not None:
+        return known.forward(op, input, weight, bias, running_mean, running_var)  # type: ignore[arg-type]
     kind, (x, w, b) = _check.data(op, ("weight", "bias"), input=input, weight=weight, bias=bias)
     batch, channels, pixels = _check.planes(op, x, channel_axis)
     _check.per_channel(op, (channels,), weight=w, bias=b)
@@ -243,10 +267,15 @@ def instance_norm(
     mean, var = _check.statistics(op, (channels,), optional=own, **running)
     if own and pixels == 1:
         raise ValueError(f"{op}: a channel of a sample needs more than one value, received input of shape {x.shape}")
-    if own:
-        y, mean, var = by_set(op, x, Sets(1, batch * channels, 1, channels, pixels), None, w, b, added)
-        return y.astype(kind, copy=False), mean.reshape(batch, channels), var.reshape(batch, channels)
-    y, mean, var = by_set(op, x, Sets(batch, channels, 1, channels, pixels), (mean, var), w, b, added)
+    shape = (batch, channels) if own else (channels,)
+    if x.size == 0:
+        return _of_nothing(op, x, shape, None if own else (mean, var), kind)
+
+    def make() -> SetNorm:
+        return SetNorm.of(x, _instances(batch, channels, pixels, own), shape, own, added)
+
+    found, (x, w, b) = prepared(op, options, make, x, w, b)
+    y, mean, var = found.forward(op, x, w, b, mean, var)
     return y.astype(kind, copy=False), mean, var
 
 
@@ -299,7 +328,10 @@ def instance_norm_backward(
     >>> fc.instance_norm_backward(g, x, eps=0.0)  # two values become -1 and 1, whatever they are
     (array([[[0., 0.]]]), array([1.]), array([3.]))
     """
-    op = "instance_norm_backward"
+    op, options = "instance_norm_backward", (running_mean, running_var, use_input_stats, eps, channel_axis, needs)
+    known: SetNormGrad | None = plan.recall(op, grad_output, input, weight, options)
+    if known is not None:
+        return known.backward(op, grad_output, input, weight, running_mean, running_var)  # type: ignore[arg-type]
     kind, (gy, x, w) = _check.data(op, ("weight",), grad_output=grad_output, input=input, weight=weight)
     wanted = _check.needs(op, needs)
     batch, channels, pixels = _check.planes(op, x, channel_axis)
@@ -309,5 +341,24 @@ def instance_norm_backward(
     added = _check.real(op, "eps", eps, 0)
     running = {"running_mean": running_mean, "running_var": running_var}
     mean, var = _check.statistics(op, (channels,), optional=own, **running)
-    sets = Sets(1, batch * channels, 1, channels, pixels) if own else Sets(batch, channels, 1, channels, pixels)
-    return cast(by_set_backward(op, gy, x, sets, None if own else (mean, var), own, w, added, wanted), kind)
+    if x.size == 0:
+        return empty_gradients(op, x, (channels,), wanted, kind)
+
+    def make() -> SetNormGrad:
+        return SetNormGrad.of(x, _instances(batch, channels, pixels, own), not own, own, added, wanted)
+
+    found, (gy, x, w) = prepared(op, options, make, gy, x, w)
+    return cast(found.backward(op, gy, x, w, mean, var), kind)
+
+
+def _instances(batch: int, channels: int, pixels: int, own: bool) -> Sets:
+    """Return the sets of instance norm: by statistics of their own, or by those of the channels."""
+    return Sets(1, batch * channels, 1, channels, pixels) if own else Sets(batch, channels, 1, channels, pixels)
+
+
+def _of_nothing(
+    op: str, x: Array, shape: tuple[int, ...], given: tuple[Array, Array] | None, kind: Any
+) -> tuple[Array, Array, Array]:
+    """Return what an input without elements gives: its own statistics are those of nothing."""
+    mean, var = (np.full(shape, np.nan), np.full(shape, np.nan)) if given is None else (a.copy() for a in given)
+    return _check.result(op, x.shape, kind), mean, var

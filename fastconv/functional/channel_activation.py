@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _check as check
+from fastconv import _engine, plan
 from fastconv._check import Array
 from fastconv.functional._map import evaluate
+from fastconv.functional._norm import compute
 
 __all__ = ["maxout", "maxout_backward", "prelu", "prelu_backward"]
+
+_KEY = ("leaky_relu", "with", "weight")
 
 
 def prelu(input: ArrayLike, weight: ArrayLike) -> Array:
@@ -49,8 +53,12 @@ def prelu(input: ArrayLike, weight: ArrayLike) -> Array:
     array([[-0.5, -1. ],
            [ 1. ,  2. ]])
     """
-    dtype, (x, w) = check.data("prelu", input=input, weight=weight)
-    return evaluate("prelu", "leaky_relu", dtype, x, None, _slopes("prelu", x, w))
+    op = "prelu"
+    known: _engine.Plan | None = plan.recall(op, input, None, weight, _KEY)
+    if known is not None:
+        return compute(op, known, input, None, _options(weight).reshape(-1))  # type: ignore[arg-type]
+    dtype, (x, w) = check.data(op, input=input, weight=weight)
+    return evaluate(op, "leaky_relu", dtype, x, None, _slopes(op, x, w), w)
 
 
 def prelu_backward(grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike) -> tuple[Array, Array]:
@@ -106,6 +114,10 @@ def _slopes(op: str, x: Array, w: Array) -> Array:
         raise ValueError(
             f"{op}: weight must have shape (1,) or ({channels},) for input of shape {x.shape}, received shape {w.shape}"
         )
+    return _options(w)
+
+
+def _options(w: Array) -> Array:
     options = np.zeros((w.size, 3))
     options[:, 0] = w
     return options if w.size > 1 else options[0]

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from fastconv import _check as check
 from fastconv._check import Array
+from fastconv.functional._map import evaluate
 
 __all__ = ["dropout", "dropout2d", "dropout2d_backward", "dropout_backward"]
 
@@ -209,6 +210,11 @@ def _draw(op: str, generator: np.random.Generator, p: float, shape: tuple[int, .
 
 
 def _scale(op: str, x: Array, mask: Array, dtype: np.dtype[Any], p: float, training: bool) -> Array:
+    if training and 0 < p < 1 and 0 < mask.size < x.size:
+        options = np.zeros((mask.size, 3))
+        np.multiply(mask.ravel(), 1 / (1 - p), out=options[:, 0])
+        planes = x.reshape(1, mask.size, -1)
+        return evaluate(op, "multiply", dtype, planes, None, options).reshape(x.shape)
     result = check.result(op, x.shape, x.dtype)
     with np.errstate(all="ignore"):  # 0 * inf is NaN, as it should be
         if not training or p == 0:
@@ -216,11 +222,8 @@ def _scale(op: str, x: Array, mask: Array, dtype: np.dtype[Any], p: float, train
         elif p == 1:
             np.multiply(x, 0, out=result)
         else:
-            if mask.size < x.size:
-                np.multiply(x, np.multiply(mask, 1 / (1 - p), dtype=x.dtype), out=result)
-            else:
-                np.multiply(x, mask, out=result)
-                np.multiply(result, 1 / (1 - p), out=result)
+            np.multiply(x, mask, out=result)
+            np.multiply(result, 1 / (1 - p), out=result)
     return result if result.dtype == dtype else result.astype(dtype)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastconv import _check
+from fastconv import _check, plan
 from fastconv._check import Array
 from fastconv.functional._gradients import Three, cast
-from fastconv.functional._norm import Sets, by_row, by_row_backward, by_set, by_set_backward
+from fastconv.functional._norm import RowNorm, RowNormGrad, SetNorm, SetNormGrad, Sets, empty_gradients, prepared
 
 __all__ = ["group_norm", "group_norm_backward", "layer_norm", "layer_norm_backward"]
 
@@ -66,12 +66,18 @@ def layer_norm(
     array([[-1., 10.],
            [-1., 10.]])
     """
-    op = "layer_norm"
+    op, options = "layer_norm", (normalized_shape, eps)
+    known: RowNorm | None = plan.recall(op, input, weight, bias, options)
+    if known is not None:
+        return known.output(op, input, weight, bias)  # type: ignore[arg-type]
     kind, (x, w, b) = _check.data(op, ("weight", "bias"), input=input, weight=weight, bias=bias)
     shape = _last_axes(op, x, normalized_shape)
     _check.per_channel(op, shape, weight=w, bias=b)
     added = _check.real(op, "eps", eps, 0)
-    return by_row(op, x, _rows(x, shape), w, b, added).astype(kind, copy=False)
+    if x.size == 0:
+        return _check.result(op, x.shape, kind)
+    found, (x, w, b) = prepared(op, options, lambda: RowNorm.of(x, _rows(x, shape), added), x, w, b)
+    return found.output(op, x, w, b).astype(kind, copy=False)
 
 
 def layer_norm_backward(
@@ -117,15 +123,24 @@ def layer_norm_backward(
     >>> fc.layer_norm_backward(np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]]), 2, eps=0.0)
     (array([[0., 0.]]), array([-1.,  2.]), array([1., 2.]))
     """
-    op = "layer_norm_backward"
+    op, options = "layer_norm_backward", (normalized_shape, eps, needs)
+    known: RowNormGrad | None = plan.recall(op, grad_output, input, weight, options)
+    if known is not None:
+        return known.backward(op, grad_output, input, weight)  # type: ignore[arg-type]
     kind, (gy, x, w) = _check.data(op, ("weight",), grad_output=grad_output, input=input, weight=weight)
     wanted = _check.needs(op, needs)
     shape = _last_axes(op, x, normalized_shape)
     _check.grad(op, gy, x.shape)
     _check.per_channel(op, shape, weight=w)
     added = _check.real(op, "eps", eps, 0)
-    gx, gw, gb = by_row_backward(op, gy, x, _rows(x, shape), w, added, wanted)
-    return cast((gx, *(None if g is None else g.reshape(shape) for g in (gw, gb))), kind)
+    if x.size == 0:
+        return empty_gradients(op, x, shape, wanted, kind)
+
+    def make() -> RowNormGrad:
+        return RowNormGrad.of(x, _rows(x, shape), shape, added, wanted)
+
+    found, (gy, x, w) = prepared(op, options, make, gy, x, w)
+    return cast(found.backward(op, gy, x, w), kind)
 
 
 def _rows(x: Array, shape: tuple[int, ...]) -> Sets:
@@ -196,18 +211,26 @@ def group_norm(
     >>> fc.group_norm(np.array([[3.0, 5.0, 0.0, 4.0]]), 2, eps=0.0)
     array([[-1.,  1., -1.,  1.]])
     """
-    op = "group_norm"
+    op, options = "group_norm", (num_groups, eps, channel_axis)
+    known: RowNorm | SetNorm | None = plan.recall(op, input, weight, bias, options)
+    if known is not None:
+        return known.output(op, input, weight, bias)  # type: ignore[arg-type]
     kind, (x, w, b) = _check.data(op, ("weight", "bias"), input=input, weight=weight, bias=bias)
     batch, channels, pixels = _check.planes(op, x, channel_axis)
     groups = _groups(op, channels, num_groups)
     _check.per_channel(op, (channels,), weight=w, bias=b)
     added = _check.real(op, "eps", eps, 0)
-    if pixels < _FEW:
-        w, b = (None if a is None else a.repeat(pixels) for a in (w, b))
-        y = by_row(op, x, Sets(batch, groups, 1, 1, channels // groups * pixels), w, b, added)
-    else:
-        y, _, _ = by_set(op, x, Sets(1, batch * groups, channels // groups, channels, pixels), None, w, b, added)
-    return y.astype(kind, copy=False)
+    if x.size == 0:
+        return _check.result(op, x.shape, kind)
+
+    def make() -> RowNorm | SetNorm:
+        each = channels // groups
+        if pixels < _FEW:
+            return RowNorm.of(x, Sets(batch, groups, 1, 1, each * pixels), added, pixels)
+        return SetNorm.of(x, Sets(1, batch * groups, each, channels, pixels), (batch, groups), True, added)
+
+    found, (x, w, b) = prepared(op, options, make, x, w, b)
+    return found.output(op, x, w, b).astype(kind, copy=False)
 
 
 def group_norm_backward(
@@ -254,7 +277,10 @@ def group_norm_backward(
     >>> fc.group_norm_backward(np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]]), 1, eps=0.0)
     (array([[0., 0.]]), array([-1.,  2.]), array([1., 2.]))
     """
-    op = "group_norm_backward"
+    op, options = "group_norm_backward", (num_groups, eps, channel_axis, needs)
+    known: RowNormGrad | SetNormGrad | None = plan.recall(op, grad_output, input, weight, options)
+    if known is not None:
+        return known.backward(op, grad_output, input, weight)  # type: ignore[arg-type]
     kind, (gy, x, w) = _check.data(op, ("weight",), grad_output=grad_output, input=input, weight=weight)
     wanted = _check.needs(op, needs)
     batch, channels, pixels = _check.planes(op, x, channel_axis)
@@ -262,13 +288,18 @@ def group_norm_backward(
     _check.grad(op, gy, x.shape)
     _check.per_channel(op, (channels,), weight=w)
     added = _check.real(op, "eps", eps, 0)
-    if pixels < _FEW:
-        sets, each = Sets(batch, groups, 1, 1, channels // groups * pixels), None if w is None else w.repeat(pixels)
-        gx, *sums = by_row_backward(op, gy, x, sets, each, added, wanted)
-        gw, gb = (None if g is None else g.reshape(channels, pixels).sum(axis=1) for g in sums)
-        return cast((gx, gw, gb), kind)
-    sets = Sets(1, batch * groups, channels // groups, channels, pixels)
-    return cast(by_set_backward(op, gy, x, sets, None, True, w, added, wanted), kind)
+    if x.size == 0:
+        return empty_gradients(op, x, (channels,), wanted, kind)
+
+    def make() -> RowNormGrad | SetNormGrad:
+        each = channels // groups
+        if pixels < _FEW:
+            sets = Sets(batch, groups, 1, 1, each * pixels)
+            return RowNormGrad.of(x, sets, (channels,), added, wanted, pixels)
+        return SetNormGrad.of(x, Sets(1, batch * groups, each, channels, pixels), False, True, added, wanted)
+
+    found, (gy, x, w) = prepared(op, options, make, gy, x, w)
+    return cast(found.backward(op, gy, x, w), kind)
 
 
 def _groups(op: str, channels: int, num_groups: Any) -> int:

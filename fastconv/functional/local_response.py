@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _ops
+from fastconv import _check, _engine, _ops, plan
 from fastconv._check import Array
-from fastconv.functional._norm import Sets, planned, run
+from fastconv.functional._norm import Sets, compute, planned, prepared
 
 __all__ = ["local_response_norm", "local_response_norm_backward"]
 
@@ -62,10 +62,17 @@ def local_response_norm(
     >>> fc.local_response_norm(np.array([[[1.0], [2.0], [4.0]]]), 2, alpha=2.0, beta=1.0, k=0.0).ravel()
     array([1. , 0.4, 0.2])
     """
-    op = "local_response_norm"
+    op, options = "local_response_norm", (size, alpha, beta, k, channel_axis)
+    known: _Response | None = plan.recall(op, input, None, None, options)
+    if known is not None:
+        return compute(op, known.plan, input, None, known.numbers)  # type: ignore[arg-type]
     kind, (x,) = _check.data(op, input=input)
     planes = _check.planes(op, x, channel_axis)
-    return _run(op, None, x, planes, _options(op, size, alpha, beta, k)).astype(kind, copy=False)
+    checked = _options(op, size, alpha, beta, k)
+    if x.size == 0:
+        return _check.result(op, x.shape, kind)
+    found, (x, _, _) = prepared(op, options, lambda: _Response.of(False, x, planes, *checked), x, None, None)
+    return compute(op, found.plan, x, None, found.numbers).astype(kind, copy=False)
 
 
 def local_response_norm_backward(
@@ -110,11 +117,35 @@ def local_response_norm_backward(
     >>> fc.local_response_norm_backward(np.ones((1, 2, 1)), x, 1, alpha=1.0, beta=1.0).ravel()  # of x / (1 + x**2)
     array([ 0.  , -0.12])
     """
-    op = "local_response_norm_backward"
+    op, options = "local_response_norm_backward", (size, alpha, beta, k, channel_axis)
+    known: _Response | None = plan.recall(op, grad_output, input, None, options)
+    if known is not None:
+        return compute(op, known.plan, grad_output, input, known.numbers)  # type: ignore[arg-type]
     kind, (gy, x) = _check.data(op, grad_output=grad_output, input=input)
     planes = _check.planes(op, x, channel_axis)
     _check.grad(op, gy, x.shape)
-    return _run(op, gy, x, planes, _options(op, size, alpha, beta, k)).astype(kind, copy=False)
+    checked = _options(op, size, alpha, beta, k)
+    if x.size == 0:
+        return _check.result(op, x.shape, kind)
+    found, (gy, x, _) = prepared(op, options, lambda: _Response.of(True, x, planes, *checked), gy, x, None)
+    return compute(op, found.plan, gy, x, found.numbers).astype(kind, copy=False)
+
+
+class _Response(NamedTuple):
+    """A plan, and the options as it takes them."""
+
+    plan: _engine.Plan
+    numbers: Array
+
+    @staticmethod
+    def of(
+        back: bool, x: Array, planes: tuple[int, int, int], size: int, alpha: float, beta: float, k: float
+    ) -> _Response:
+        batch, channels, pixels = planes
+        around = min(size // 2, channels), min((size - 1) // 2, channels)
+        code = _ops.RESPONSE_NORM_GRAD if back else _ops.RESPONSE_NORM
+        found = planned(code, "response", x, Sets(batch, 1, channels, channels, pixels), padding=around)
+        return _Response(found, np.array([alpha / size, beta, k]))
 
 
 def _options(op: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple[int, float, float, float]:
@@ -124,20 +155,3 @@ def _options(op: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple[int, fl
         _check.real(op, "beta", beta),
         _check.real(op, "k", k),
     )
-
-
-def _run(
-    op: str, gy: Array | None, x: Array, planes: tuple[int, int, int], options: tuple[int, float, float, float]
-) -> Array:
-    (batch, channels, pixels), (size, alpha, beta, k) = planes, options
-    y = _check.result(op, x.shape, x.dtype)
-    if x.size == 0:
-        return y
-    around = min(size // 2, channels), min((size - 1) // 2, channels)
-    code = _ops.RESPONSE_NORM if gy is None else _ops.RESPONSE_NORM_GRAD
-    found = planned(code, x.dtype, "response", Sets(batch, 1, channels, channels, pixels), padding=around)
-    first, second = _check.dense(op, "input", x), None
-    if gy is not None:
-        first, second = _check.dense(op, "grad_output", gy), first
-    run(op, found, first, second, np.array([alpha / size, beta, k]), y)
-    return y

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _check as check
+from fastconv import plan
 from fastconv._check import Array
+from fastconv.functional._entropy import Entropies, below_maximum, readable
 from fastconv.functional._reduction import checked, reduced, scale
-from fastconv.functional.softmax import below_maximum, softmax
+from fastconv.functional.softmax import softmax
 
 __all__ = ["cross_entropy", "cross_entropy_backward", "nll_loss", "nll_loss_backward"]
 
@@ -74,11 +76,20 @@ def cross_entropy(
     >>> round(float(cross_entropy(scores, [1, -100])), 4)
     0.2877
     """
-    op = "cross_entropy"
+    op, options = "cross_entropy", (target, weight, ignore_index, reduction, label_smoothing)
+    known: Entropies | None = plan.recall(op, input, None, None, options)
+    if known is not None and readable(target):
+        losses = known.take(input, target)
+        if losses is not None:
+            return known.reduced(losses, reduction)
     dtype, (x,) = check.data(op, input=input)
     goal = _goal(op, x, target, weight, ignore_index, label_smoothing, probabilities=True)
     checked(op, reduction)
     with np.errstate(all="ignore"):
+        if goal.plain and x.size:
+            found = _plain(op, x, goal, options)
+            losses, _ = found.classes(check.dense(op, "input", x), goal.picks)
+            return _counted(found, losses, goal, reduction, dtype)
         below = below_maximum(op, x, goal.axis)
         sums = np.exp(below).sum(axis=goal.axis, keepdims=True)
         return reduced(_cross_entropies(below, sums, goal), reduction, dtype, goal.divisor)
@@ -127,12 +138,17 @@ def cross_entropy_backward(
     array([[ 0.125, -0.125],
            [-0.25 ,  0.25 ]])
     """
-    op = "cross_entropy_backward"
+    op, options = "cross_entropy_backward", (target, weight, ignore_index, reduction, label_smoothing)
+    known = _recalled(op, grad_output, input, target, reduction, options)
+    if known is not None:
+        return known
     dtype, (grad, x) = check.data(op, grad_output=grad_output, input=input)
     goal = _goal(op, x, target, weight, ignore_index, label_smoothing, probabilities=True)
     checked(op, reduction)
     factor = scale(op, grad, goal.loss_shape(x), reduction, goal.divisor)
     with np.errstate(all="ignore"):
+        if goal.plain and x.size:
+            return np.asarray(_plain_gradient(op, grad_output, grad, x, goal, reduction, options), dtype)
         return np.asarray(_slopes(softmax(x, goal.axis), goal, factor), dtype)
 
 
@@ -140,18 +156,27 @@ def cross_entropy_and_gradient(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None, ignore_index: int, reduction: str, smoothing: float
 ) -> tuple[Any, NDArray[Any]]:
     """Return what `cross_entropy` and, for a gradient of 1, `cross_entropy_backward` return, with one exponential."""
-    op = "cross_entropy"
+    op, options = "cross_entropy", (target, weight, ignore_index, reduction, smoothing)
+    known: Entropies | None = plan.recall(op, input, None, None, options)
+    if known is not None and readable(target):
+        both = known.gradient(input, target, 1 / known.samples if reduction == "mean" else 1.0)
+        if both is not None:
+            return known.reduced(both[0], reduction), both[1]
     dtype, (x,) = check.data(op, input=input)
     goal = _goal(op, x, target, weight, ignore_index, smoothing, probabilities=True)
     checked(op, reduction)
     factor = scale(op, np.ones((), x.dtype), goal.loss_shape(x), reduction, goal.divisor)
     with np.errstate(all="ignore"):
+        if goal.plain and x.size:
+            found = _plain(op, x, goal, options)
+            losses, slopes = found.classes(check.dense(op, "input", x), goal.picks, _share(1.0, goal, reduction))
+            return _counted(found, losses, goal, reduction, dtype), np.asarray(_ignoring(slopes, goal), dtype)
         below = below_maximum(op, x, goal.axis)
-        result = np.exp(below)
-        sums = result.sum(axis=goal.axis, keepdims=True)
+        shares = np.exp(below)
+        sums = shares.sum(axis=goal.axis, keepdims=True)
         loss = reduced(_cross_entropies(below, sums, goal), reduction, dtype, goal.divisor)
-        result /= sums
-        return loss, np.asarray(_slopes(result, goal, factor), dtype)
+        shares /= sums
+        return loss, np.asarray(_slopes(shares, goal, factor), dtype)
 
 
 def _cross_entropies(below: Array, sums: Array, goal: _Goal) -> Array:
@@ -163,6 +188,66 @@ def _cross_entropies(below: Array, sums: Array, goal: _Goal) -> Array:
     return goal.counting(-(below * goal.shares(below)).sum(axis=goal.axis))
 
 
+def _plain(op: str, x: Array, goal: _Goal, options: tuple[Any, ...]) -> Entropies:
+    """Return the recipe of an input with right classes that count alike; kept where no class's number is ignored."""
+
+    def make() -> Entropies:
+        return Entropies.of(_form(op), x, goal.axis)
+
+    if 0 <= goal.ignore < x.shape[goal.axis]:
+        return make()
+    return plan.recipe_of(op, (x, None, None), options, make)
+
+
+def _recalled(
+    op: str, grad_output: Any, input: Any, target: Any, reduction: str, options: tuple[Any, ...]
+) -> Array | None:
+    """Return the gradient of a call that looks like an earlier one, if all targets are classes."""
+    if type(grad_output) is not float or not readable(target):
+        return None
+    known: Entropies | None = plan.recall(op, input, None, None, options)
+    if known is None:
+        return None
+    both = known.gradient(input, target, grad_output / known.samples if reduction == "mean" else grad_output)
+    return None if both is None else both[1]
+
+
+def _plain_gradient(
+    op: str, grad_output: Any, grad: Array, x: Array, goal: _Goal, reduction: str, options: tuple[Any, ...]
+) -> Array:
+    dense = check.dense(op, "input", x)
+    if grad.ndim:
+        each = Entropies.of(_form(op), x, goal.axis, True)
+        _, slopes = each.classes(dense, goal.picks, grad)
+    else:  # the bits are those of a call that is recalled
+        number = grad_output if type(grad_output) is float else float(grad)
+        _, slopes = _plain(op, x, goal, options).classes(dense, goal.picks, _share(number, goal, reduction))
+    return _ignoring(slopes, goal)
+
+
+def _form(op: str) -> str:
+    return "nll" if op.startswith("nll") else "cross_entropy"
+
+
+def _counted(found: Entropies, losses: Array, goal: _Goal, reduction: str, dtype: np.dtype[Any]) -> Any:
+    if goal.ignored is None:
+        value = found.reduced(losses, reduction)
+        return np.asarray(value, dtype) if reduction == "none" else dtype.type(value)
+    return reduced(goal.counting(found.reduced(losses, "none")), reduction, dtype, goal.divisor)
+
+
+def _share(grad: float, goal: _Goal, reduction: str) -> float:
+    """Return what multiplies the gradients of single losses."""
+    return grad if reduction != "mean" else grad / goal.divisor if goal.divisor != 0 else 0.0
+
+
+def _ignoring(slopes: Array, goal: _Goal) -> Array:
+    """Set gradients to 0 where the target is ignored, in place."""
+    if goal.ignored is not None:
+        np.copyto(slopes, 0, where=np.expand_dims(goal.ignored, goal.axis))
+    return slopes
+
+
 def _slopes(result: Array, goal: _Goal, factor: Array) -> Array:
     """Turn softmax(input) into the gradient, in place."""
     if goal.plain:
@@ -172,9 +257,7 @@ def _slopes(result: Array, goal: _Goal, factor: Array) -> Array:
         result *= shares.sum(axis=goal.axis, keepdims=True)
         result -= shares
     result *= np.expand_dims(factor, goal.axis) if factor.ndim else factor
-    if goal.ignored is not None:
-        np.copyto(result, 0, where=np.expand_dims(goal.ignored, goal.axis))
-    return result
+    return _ignoring(result, goal)
 
 
 def nll_loss(
@@ -219,11 +302,20 @@ def nll_loss(
     >>> nll_loss(np.array([[-1.0, -2.0], [-3.0, -4.0]]), [0, 1])
     np.float64(2.5)
     """
-    op = "nll_loss"
+    op, options = "nll_loss", (target, weight, ignore_index, reduction)
+    known: Entropies | None = plan.recall(op, input, None, None, options)
+    if known is not None and readable(target):
+        losses = known.take(input, target)
+        if losses is not None:
+            return known.reduced(losses, reduction)
     dtype, (x,) = check.data(op, input=input)
     goal = _goal(op, x, target, weight, ignore_index, 0.0, probabilities=False)
     checked(op, reduction)
     with np.errstate(all="ignore"):
+        if goal.plain and x.size:
+            found = _plain(op, x, goal, options)
+            losses, _ = found.classes(check.dense(op, "input", x), goal.picks)
+            return _counted(found, losses, goal, reduction, dtype)
         losses = np.negative(np.asarray(x, order="C").reshape(-1)[goal.places(x.shape)])
         if goal.weight is not None:
             losses *= goal.weight[goal.picks]
@@ -271,11 +363,16 @@ def nll_loss_backward(
     array([[-0.5,  0. ],
            [ 0. , -0.5]])
     """
-    op = "nll_loss_backward"
+    op, options = "nll_loss_backward", (target, weight, ignore_index, reduction)
+    known = _recalled(op, grad_output, input, target, reduction, options)
+    if known is not None:
+        return known
     dtype, (grad, x) = check.data(op, grad_output=grad_output, input=input)
     goal = _goal(op, x, target, weight, ignore_index, 0.0, probabilities=False)
     checked(op, reduction)
     factor = scale(op, grad, goal.loss_shape(x), reduction, goal.divisor)
+    if goal.plain and x.size:
+        return np.asarray(_plain_gradient(op, grad_output, grad, x, goal, reduction, options), dtype)
     result = check.result(op, x.shape, grad.dtype, zero=True)
     with np.errstate(all="ignore"):
         each = np.broadcast_to(-factor, goal.loss_shape(x))
@@ -298,6 +395,7 @@ class _Goal(NamedTuple):
     weight: Array | None
     smoothing: float
     divisor: Any  # of a mean
+    ignore: int = -1  # the number that is ignored
 
     @property
     def plain(self) -> bool:
@@ -357,7 +455,7 @@ def _goal(
     else:
         counted = weights[picks] if ignored is None else np.where(ignored, 0, weights[picks])
         divisor = counted.sum()
-    return _Goal(axis, picks, ignored, None, weights, smoothing, divisor)
+    return _Goal(axis, picks, ignored, None, weights, smoothing, divisor, ignore)
 
 
 def _right_classes(

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _check as check
 from fastconv._check import Array
-from fastconv.functional._map import evaluate
-from fastconv.functional._reduction import checked, reduced, scale
+from fastconv.functional._losses import Form, difference, losses, slope, slopes
+from fastconv.functional._reduction import checked, reduced
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -86,9 +86,7 @@ def mse_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean") ->
     >>> mse_loss(np.array([1.0, 2.0]), np.array([1.0, 5.0]))
     np.float64(4.5)
     """
-    dtype, _, difference = _difference("mse_loss", reduction, input, target)
-    with np.errstate(all="ignore"):
-        return reduced(np.square(difference, out=difference), reduction, dtype)
+    return difference("mse_loss", input, target, reduction, (), lambda _: Form("mse"))
 
 
 @_documented
@@ -115,9 +113,7 @@ def mse_loss_backward(
     >>> mse_loss_backward(1.0, np.array([1.0, 2.0]), np.array([1.0, 5.0]))
     array([ 0., -3.])
     """
-    op = "mse_loss_backward"
-    dtype, grad, slope = _difference(op, reduction, input, target, grad_output)
-    return _back(op, grad, slope, reduction, dtype, 2)
+    return slope("mse_loss_backward", grad_output, input, target, reduction, (), lambda _: Form("mse_grad"))
 
 
 @_documented
@@ -142,8 +138,7 @@ def l1_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean") -> 
     >>> l1_loss(np.array([1.0, 2.0]), np.array([1.0, 5.0]))
     np.float64(1.5)
     """
-    dtype, _, difference = _difference("l1_loss", reduction, input, target)
-    return reduced(np.abs(difference, out=difference), reduction, dtype)
+    return difference("l1_loss", input, target, reduction, (), lambda _: Form("l1"))
 
 
 @_documented
@@ -170,11 +165,7 @@ def l1_loss_backward(
     >>> l1_loss_backward(1.0, np.array([1.0, 2.0]), np.array([1.0, 5.0]))
     array([ 0. , -0.5])
     """
-    op = "l1_loss_backward"
-    dtype, grad, slope = _difference(op, reduction, input, target, grad_output)
-    with np.errstate(all="ignore"):
-        np.sign(slope, out=slope)
-    return _back(op, grad, slope, reduction, dtype)
+    return slope("l1_loss_backward", grad_output, input, target, reduction, (), lambda _: Form("l1_grad"))
 
 
 @_documented
@@ -205,9 +196,12 @@ def huber_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mean", 
     >>> huber_loss(np.array([1.0, 2.0]), np.array([1.5, 5.0]), reduction="none")
     array([0.125, 2.5  ])
     """
-    width = _positive("huber_loss", "delta", delta)
-    dtype, _, difference = _difference("huber_loss", reduction, input, target)
-    return reduced(_bent(difference, width), reduction, dtype)
+    op = "huber_loss"
+
+    def form(_: Array) -> Form:
+        return Form("huber", _positive(op, "delta", delta), 1.0)
+
+    return difference(op, input, target, reduction, (delta,), form)
 
 
 @_documented
@@ -237,9 +231,11 @@ def huber_loss_backward(
     array([-0.5, -1. ])
     """
     op = "huber_loss_backward"
-    width = _positive(op, "delta", delta)
-    dtype, grad, slope = _difference(op, reduction, input, target, grad_output)
-    return _back(op, grad, np.clip(slope, -width, width, out=slope), reduction, dtype)
+
+    def form(_: Array) -> Form:
+        return Form("huber_grad", _positive(op, "delta", delta), 1.0)
+
+    return slope(op, grad_output, input, target, reduction, (delta,), form)
 
 
 @_documented
@@ -270,11 +266,13 @@ def smooth_l1_loss(input: ArrayLike, target: ArrayLike, *, reduction: str = "mea
     >>> smooth_l1_loss(np.array([1.0, 2.0]), np.array([1.5, 5.0]), reduction="none", beta=2.0)
     array([0.0625, 2.    ])
     """
-    width = check.real("smooth_l1_loss", "beta", beta, 0)
-    dtype, _, difference = _difference("smooth_l1_loss", reduction, input, target)
-    if _vanishes(width, difference):
-        return reduced(np.abs(difference), reduction, dtype)
-    return reduced(_bent(difference, width) * difference.dtype.type(1 / width), reduction, dtype)
+    op = "smooth_l1_loss"
+
+    def form(x: Array) -> Form:
+        width = check.real(op, "beta", beta, 0)
+        return Form("l1") if _vanishes(width, x) else Form("huber", width, 1 / width)
+
+    return difference(op, input, target, reduction, (beta,), form)
 
 
 @_documented
@@ -304,12 +302,12 @@ def smooth_l1_loss_backward(
     array([-0.25, -1.  ])
     """
     op = "smooth_l1_loss_backward"
-    width = check.real(op, "beta", beta, 0)
-    dtype, grad, slope = _difference(op, reduction, input, target, grad_output)
-    with np.errstate(all="ignore"):
-        sharp = _vanishes(width, slope)
-        slope = np.sign(slope, out=slope) if sharp else np.clip(slope / width, -1, 1, out=slope)
-    return _back(op, grad, slope, reduction, dtype)
+
+    def form(x: Array) -> Form:
+        width = check.real(op, "beta", beta, 0)
+        return Form("l1_grad") if _vanishes(width, x) else Form("huber_grad", 1.0, 1 / width)
+
+    return slope(op, grad_output, input, target, reduction, (beta,), form)
 
 
 # ---------------------------------------------------------------------------------------------------- yes or no
@@ -351,20 +349,15 @@ def binary_cross_entropy_with_logits(
     array([6.931e-01, 1.000e+03])
     """
     op = "binary_cross_entropy_with_logits"
+    if weight is None and pos_weight is None:
+        return difference(op, input, target, reduction, (), lambda _: Form("bce"))
     dtype, (x, t) = check.data(op, input=input, target=target)
     checked(op, reduction)
-    _one_shape(op, x, t)
+    check.one_shape(op, x, t)
     factor, positive = _factor(op, "weight", weight, x), _factor(op, "pos_weight", pos_weight, x)
     with np.errstate(all="ignore"):
-        # -log(s) = log(1 + exp(-|x|)) + max(-x, 0), and -log(1 - s) with max(x, 0): all of one sign, nothing cancels.
-        bend = evaluate(op, "softplus", x.dtype, -np.abs(x), None, np.array([1.0, 0.0, 1.0]))
-        losses = t * (bend + np.maximum(-x, 0))
-        if positive is not None:
-            losses = positive * losses
-        losses = np.asarray(losses + (1 - t) * (bend + np.maximum(x, 0)), order="C")
-        if factor is not None:
-            losses *= factor
-        return reduced(losses, reduction, dtype)
+        each = losses(op, Form("bce"), x, t, positive)
+        return reduced(each if factor is None else np.asarray(each * factor), reduction, dtype)
 
 
 @_documented
@@ -400,52 +393,19 @@ def binary_cross_entropy_with_logits_backward(
     array([-0.5,  1. ])
     """
     op = "binary_cross_entropy_with_logits_backward"
+    form = Form("bce_grad", each=False)
+    if weight is None and pos_weight is None:
+        return slope(op, grad_output, input, target, reduction, (), lambda _: form)
     dtype, (grad, x, t) = check.data(op, grad_output=grad_output, input=input, target=target)
     checked(op, reduction)
-    _one_shape(op, x, t)
+    check.one_shape(op, x, t)
     factor, positive = _factor(op, "weight", weight, x), _factor(op, "pos_weight", pos_weight, x)
     with np.errstate(all="ignore"):
-        slope = t * evaluate(op, "sigmoid", x.dtype, np.negative(x))
-        if positive is not None:
-            slope = positive * slope
-        slope = np.subtract((1 - t) * evaluate(op, "sigmoid", x.dtype, x), slope, order="C")
-        if factor is not None:
-            slope *= factor
-    return _back(op, grad, slope, reduction, dtype)
+        each = slopes(op, form, grad, x, t, reduction, positive)
+        return np.asarray(each if factor is None else each * factor, dtype)
 
 
-# ---------------------------------------------------------------------------------------------------- what they share
-
-
-def _difference(
-    op: str, reduction: Any, input: Any, target: Any, grad_output: Any = 1.0
-) -> tuple[np.dtype[Any], Array, Array]:
-    """Return the dtype of the result, the gradient of the loss, and input - target as a new array, all checked."""
-    dtype, (grad, x, t) = check.data(op, grad_output=grad_output, input=input, target=target)
-    checked(op, reduction)
-    _one_shape(op, x, t)
-    with np.errstate(all="ignore"):
-        return dtype, grad, np.asarray(np.subtract(x, t, order="C"))
-
-
-def _one_shape(op: str, x: Array, t: Array) -> None:
-    if t.shape != x.shape:
-        raise ValueError(f"{op}: target must have the shape of input, {x.shape}, received target of shape {t.shape}")
-
-
-def _back(op: str, grad: Array, slope: Array, reduction: str, dtype: np.dtype[Any], factor: int = 1) -> NDArray[Any]:
-    """Return slopes times the gradient of their reduction; `slope` is ours to change."""
-    multiplier = scale(op, grad, slope.shape, reduction, slope.size)
-    with np.errstate(all="ignore"):
-        return np.asarray(np.multiply(slope, factor * multiplier, out=slope if slope.ndim else None), dtype)
-
-
-def _bent(difference: Array, width: float) -> Array:
-    """Return d**2 / 2 for |d| up to width, width * (|d| - width / 2) above; changes its argument. NaN stays."""
-    size = np.abs(difference, out=difference if difference.ndim else None)
-    inner = np.minimum(size, width)
-    with np.errstate(all="ignore"):
-        return np.asarray((size - 0.5 * inner) * inner)
+# ---------------------------------------------------------------------------------------------------- options
 
 
 def _vanishes(width: float, array: Array) -> bool:
@@ -465,9 +425,8 @@ def _factor(op: str, name: str, value: Any, x: Array) -> Array | None:
         return None
     _, (factor,) = check.data(op, **{name: value})
     try:
-        np.broadcast_to(factor, x.shape)
+        return np.broadcast_to(np.asarray(factor, x.dtype), x.shape)
     except ValueError:
         raise ValueError(
             f"{op}: {name} must have a shape that broadcasts to input's, {x.shape}, received shape {factor.shape}"
         ) from None
-    return np.asarray(factor, x.dtype)

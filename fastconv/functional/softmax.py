@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+import numpy as np  # noqa: F401 (the examples use it)
 from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _check as check
+from fastconv import _engine, plan
+from fastconv.functional._norm import compute
 
 __all__ = ["log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
 
@@ -40,12 +42,7 @@ def softmax(input: ArrayLike, dim: int = -1) -> NDArray[Any]:
     array([[0.25, 0.75],
            [0.5 , 0.5 ]])
     """
-    dtype, [x] = check.data("softmax", input=input)
-    axis = check.axis("softmax", dim, x)
-    with np.errstate(all="ignore"):
-        y, total = _exponentials("softmax", x, axis)
-        y /= total
-    return np.asarray(y, dtype)
+    return _along("softmax", input, dim)
 
 
 def softmax_backward(grad_output: ArrayLike, output: ArrayLike, dim: int = -1) -> NDArray[Any]:
@@ -76,14 +73,7 @@ def softmax_backward(grad_output: ArrayLike, output: ArrayLike, dim: int = -1) -
     >>> softmax_backward(np.array([1.0, 0.0]), np.array([0.25, 0.75]))
     array([ 0.1875, -0.1875])
     """
-    dtype, [grad, y] = check.data("softmax_backward", grad_output=grad_output, output=output)
-    check.grad("softmax_backward", grad, y.shape)
-    axis = check.axis("softmax_backward", dim, y)
-    with np.errstate(all="ignore"):
-        result = np.multiply(grad, y, order="C")
-        np.subtract(grad, result.sum(axis=axis, keepdims=True), out=result)
-        result *= y
-    return np.asarray(result, dtype)
+    return _back("softmax", grad_output, output, dim)
 
 
 def log_softmax(input: ArrayLike, dim: int = -1) -> NDArray[Any]:
@@ -113,12 +103,7 @@ def log_softmax(input: ArrayLike, dim: int = -1) -> NDArray[Any]:
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    dtype, [x] = check.data("log_softmax", input=input)
-    axis = check.axis("log_softmax", dim, x)
-    with np.errstate(all="ignore"):
-        y = below_maximum("log_softmax", x, axis)
-        y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
-    return np.asarray(y, dtype)
+    return _along("log_softmax", input, dim)
 
 
 def log_softmax_backward(grad_output: ArrayLike, output: ArrayLike, dim: int = -1) -> NDArray[Any]:
@@ -149,25 +134,36 @@ def log_softmax_backward(grad_output: ArrayLike, output: ArrayLike, dim: int = -
     >>> log_softmax_backward(np.array([1.0, 0.0]), np.log([0.25, 0.75]))
     array([ 0.75, -0.75])
     """
-    dtype, [grad, y] = check.data("log_softmax_backward", grad_output=grad_output, output=output)
-    check.grad("log_softmax_backward", grad, y.shape)
-    axis = check.axis("log_softmax_backward", dim, y)
-    with np.errstate(all="ignore"):
-        result = np.exp(y, order="C")
-        result *= grad.sum(axis=axis, keepdims=True)
-        np.subtract(grad, result, out=result)
-    return np.asarray(result, dtype)
+    return _back("log_softmax", grad_output, output, dim)
 
 
-def below_maximum(op: str, x: NDArray[Any], axis: int) -> NDArray[Any]:
-    """Return x minus its maximum along the axis, as a new array: exponentials of it cannot overflow."""
-    below = check.result(op, x.shape, x.dtype)  # before a look at x, which may be a view beyond any memory
-    np.subtract(x, x.max(axis=axis, keepdims=True, initial=-np.inf), out=below)
-    return below
+def _along(op: str, input: ArrayLike, dim: Any) -> NDArray[Any]:
+    known: _engine.Plan | None = plan.recall(op, input, None, None, (dim,))
+    if known is not None:
+        return compute(op, known, input, None, None)  # type: ignore[arg-type]
+    dtype, [x] = check.data(op, input=input)
+    axis = check.axis(op, dim, x)
+    if x.size == 0:
+        return check.result(op, x.shape, dtype)
+    x = check.dense(op, "input", x)
+    found = plan.recipe_of(op, (x, None, None), (dim,), lambda: plan.softmax_plan(op, x.shape, axis, x.dtype))
+    return compute(op, found, x, None, None).astype(dtype, copy=False)
 
 
-def _exponentials(op: str, x: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return exp(x - max) along the axis, and its sum."""
-    y = below_maximum(op, x, axis)
-    np.exp(y, out=y)
-    return y, y.sum(axis=axis, keepdims=True)
+def _back(forward: str, grad_output: ArrayLike, output: ArrayLike, dim: Any) -> NDArray[Any]:
+    op = f"{forward}_backward"
+    known: _engine.Plan | None = plan.recall(op, grad_output, output, None, (dim,))
+    if known is not None:
+        return compute(op, known, grad_output, output, None)  # type: ignore[arg-type]
+    dtype, [grad, y] = check.data(op, grad_output=grad_output, output=output)
+    check.grad(op, grad, y.shape)
+    axis = check.axis(op, dim, y)
+    if y.size == 0:
+        return check.result(op, y.shape, dtype)
+    grad, y = check.dense(op, "grad_output", grad), check.dense(op, "output", y)
+
+    def make() -> _engine.Plan:
+        return plan.softmax_plan(f"{forward}_grad", y.shape, axis, y.dtype)
+
+    found = plan.recipe_of(op, (grad, y, None), (dim,), make)
+    return compute(op, found, grad, y, None).astype(dtype, copy=False)

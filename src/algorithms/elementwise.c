@@ -1,4 +1,4 @@
-/* elementwise.c: y[i] = f(a[i], b[i]) for arrays without gaps: activations, their gradients, sums.
+/* elementwise.c: y[i] = f(a[i], b[i]) for arrays without gaps: activations, their gradients, sums, factors.
  *
  * Each function is an algorithm of its own name (maps.inc lists them), written for one vector: a is the input, or the gradient of
  * the output with what was saved in b; p holds its options. The tail of an array goes through the same function as the
@@ -48,9 +48,8 @@ FC_INLINE vec FN(leaky_relu_grad)(vec a, vec b, const vec *p)
 
 FC_INLINE vec FN(sigmoid)(vec a, vec b, const vec *p)
 {
-    vec other;
     (void)b, (void)p;
-    return FN(sigmoids)(a, &other);
+    return FN(one_sigmoid)(a);
 }
 
 /* b is the output. */
@@ -91,15 +90,14 @@ FC_INLINE vec FN(limited)(vec x, real limit) { return FN(at_least)(FN(at_most)(x
 FC_INLINE vec FN(gelu)(vec a, vec b, const vec *p)
 {
     (void)b, (void)p;
-    vec near = FN(limited)(a, 64), bell, tail = FN(normal_tail)(near, &bell);
-    vec lost = near * tail;
-    return FN(select)((ivec)(a < FN(zero)()), lost, a - lost);
+    vec size = FN(at_most)(FN(magnitude)(a), 64), bell; /* far out the tail is 0, and inf times that NaN */
+    return FN(greater)(FN(zero)(), a) - size * FN(normal_tail)(size, &bell);
 }
 
 FC_INLINE vec FN(gelu_grad)(vec a, vec b, const vec *p)
 {
     (void)p;
-    vec near = FN(limited)(b, 64), bell, tail = FN(normal_tail)(near, &bell);
+    vec near = FN(limited)(b, 64), bell, tail = FN(normal_tail)(FN(magnitude)(near), &bell);
     vec share = FN(select)((ivec)(near < FN(zero)()), tail, (real)1 - tail);
     return a * (near * bell * (real)0.39894228040143267794 + share);
 }
@@ -110,8 +108,8 @@ FC_INLINE vec FN(gelu_grad)(vec a, vec b, const vec *p)
 FC_INLINE vec FN(gelu_tanh)(vec a, vec b, const vec *p)
 {
     (void)b, (void)p;
-    vec near = FN(limited)(a, 64), other;
-    vec share = FN(sigmoids)((near * near * FC_GELU_CUBIC + (real)1) * near * FC_GELU_SLOPE, &other);
+    vec near = FN(limited)(a, 64);
+    vec share = FN(one_sigmoid)((near * near * FC_GELU_CUBIC + (real)1) * near * FC_GELU_SLOPE);
     return FN(select)((ivec)(a < FN(zero)()), near, a) * share;
 }
 
@@ -127,8 +125,7 @@ FC_INLINE vec FN(gelu_tanh_grad)(vec a, vec b, const vec *p)
 FC_INLINE vec FN(silu)(vec a, vec b, const vec *p)
 {
     (void)b, (void)p;
-    vec other, share = FN(sigmoids)(a, &other);
-    return FN(at_least)(a, (real)-10000) * share;
+    return FN(at_least)(a, (real)-10000) * FN(one_sigmoid)(a);
 }
 
 FC_INLINE vec FN(silu_grad)(vec a, vec b, const vec *p)
@@ -148,8 +145,14 @@ FC_INLINE vec FN(softplus)(vec a, vec b, const vec *p)
 
 FC_INLINE vec FN(softplus_grad)(vec a, vec b, const vec *p)
 {
-    vec x = b * p[0], other, share = FN(sigmoids)(x, &other);
-    return FN(select)((ivec)(x > p[1]), a, a * share);
+    vec x = b * p[0];
+    return FN(select)((ivec)(x > p[1]), a, a * FN(one_sigmoid)(x));
+}
+
+FC_INLINE vec FN(multiply)(vec a, vec b, const vec *p)
+{
+    (void)b;
+    return a * p[0];
 }
 
 FC_INLINE vec FN(add)(vec a, vec b, const vec *p)
@@ -197,17 +200,26 @@ FC_INLINE int64_t FN(map_options)(const fc_problem *problem, const double *optio
         const real *a = (const real *)call->array[0].data;                                                                      \
         const real *b = call->array[1].data ? (const real *)call->array[1].data : a;                                            \
         real *y = (real *)call->array[3].data;                                                                                  \
+        const int stream = ((int64_t)sizeof(real) * plan->problem.out_channels >= FC_STREAM_BYTES);                             \
         const double *options = (const double *)(const void *)call->array[2].data;                                              \
         vec p[FC_MAP_OPTIONS];                                                                                                  \
         (void)stage, (void)scratch;                                                                                             \
         while (i < end) {                                                                                                       \
             int64_t stop = FN(map_options)(&plan->problem, options, i, end, p);                                                 \
+            if (stream) {                                                                                                       \
+                int64_t some = FN(before_aligned)(y + i, stop - i);                                                             \
+                FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, some), FN(load_n)(b + i, some), p), some);                        \
+                for (i += some; i + VL <= stop; i += VL)                                                                        \
+                    FN(stream)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                           \
+            }                                                                                                                   \
             for (; i + VL <= stop; i += VL)                                                                                     \
                 FN(store)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                                \
             if (i < stop)                                                                                                       \
                 FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, stop - i), FN(load_n)(b + i, stop - i), p), stop - i);            \
             i = stop;                                                                                                           \
         }                                                                                                                       \
+        if (stream)                                                                                                             \
+            FN(streamed)();                                                                                                     \
     }                                                                                                                           \
     static const fc_algorithm FN(map_##name) = {#name, FC_ISA_NAME, 1u << FC_ELEMENTWISE, FN(map_prepare), FN(map_tasks),       \
                                                 FN(map_##name##_run)};

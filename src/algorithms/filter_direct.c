@@ -94,7 +94,7 @@ static void FN(filter_near)(FN(filter_task) *t, const fc_problem *p, const real 
         FN(filter_edge)(t, p, row, to, t->cols, weights, panel, at + FC_FILTER_PITCH / 2);
     }
     if (stream)
-        FN(store_fence)();
+        FN(streamed)();
 }
 
 static void FN(filter_direct_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)

@@ -19,12 +19,13 @@ enum { FN(phase_moments), FN(phase_sums), FN(phase_result) };
 
 typedef struct {
     int64_t sets, slices, pixels, period; /* period: after so many slices weights begin again */
-    int64_t terms, depth, parts;          /* of a set, of a part; in columns a term is a row */
+    int64_t terms, depth, parts, planes;  /* of a set, of a part; in columns a term is a row */
     int64_t wide;                         /* sets of a task */
     int64_t slots;                        /* places for sums, of a set */
     ptrdiff_t image;
     int columns, own, fused, phases, phase[3];
     int ordered, stream, backwards; /* tasks in the order of memory; results past the caches; the last planes first */
+    int at_once;                    /* moments and sums are taken together */
 } FN(norm_state);
 
 static const char *FN(norm_prepare)(fc_plan *plan)
@@ -45,15 +46,16 @@ static const char *FN(norm_prepare)(fc_plan *plan)
         s->phase[s->phases++] = FN(phase_sums);
     s->phase[s->phases++] = FN(phase_result);
     s->ordered = s->phases == 1 && s->slices == 1 && s->pixels >= FC_NORM_PIXELS;
-    s->stream = s->image * p->batch * (int64_t)sizeof(real) >= FC_NORM_STREAM && s->pixels >= FC_NORM_PIXELS;
+    s->stream = s->image * p->batch * (int64_t)sizeof(real) >= FC_STREAM_BYTES && s->pixels >= FC_NORM_PIXELS;
     s->depth = s->ordered        ? s->pixels
                : s->columns      ? fc_max(1, FC_NORM_PART / (s->wide * s->pixels))
                : s->slices > 1 ? s->pixels * fc_max(1, FC_NORM_PART / s->pixels)
                                : FC_NORM_PART;
-    s->parts = fc_ceil_div(s->terms, s->depth);
+    s->parts = fc_ceil_div(s->terms, s->depth), s->planes = p->batch * s->slices;
     s->slots = s->slices > 1 ? s->slices : s->parts;
     s->fused = s->parts == 1;
     s->backwards = s->fused && s->terms * (int64_t)sizeof(real) * (p->op == FC_NORM_GRAD ? 2 : 1) >= FC_NORM_BACKWARDS;
+    s->at_once = s->fused && s->phases == 3 && p->batch == 1;
     plan->stages = s->fused ? 1 : s->phases;
     plan->workspace = s->sets * (s->parts * (int64_t)sizeof(fc_moments) + s->slots * 2 * (int64_t)sizeof(double));
     plan->scratch = FC_SCRATCH_HEAD;
@@ -69,9 +71,10 @@ static ptrdiff_t FN(norm_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t sta
     return mode == FC_PACK ? 0 : (ptrdiff_t)(fc_ceil_div(s->sets, s->wide) * s->parts);
 }
 
-/* The operand of doubles, in sections, and what phases leave for each other. */
+/* Weights and biases, NULL where they are 1 and 0, the operand of doubles, in sections, and what phases leave for each other. */
 typedef struct {
-    double *mean, *var, *weight, *bias, *sums, *products;
+    const real *weight, *bias;
+    double *mean, *var, *sums, *products;
     fc_moments *moments; /* [set][part] */
     double *slot;        /* [set][slot][2] */
 } FN(norm_numbers);
@@ -80,31 +83,47 @@ static FN(norm_numbers) FN(numbers_of)(const fc_plan *plan, const fc_call *call)
 {
     const FN(norm_state) *s = (const void *)plan->state;
     FN(norm_numbers) to;
-    to.mean = (double *)call->array[2].data;
+    to.weight = (const real *)call->array[plan->problem.op == FC_NORM ? 1 : 2].data;
+    to.bias = (const real *)call->array[2].data;
+    to.mean = (double *)(void *)call->extra;
     to.var = to.mean + s->sets;
-    to.weight = to.var + s->sets;
-    to.bias = to.sums = to.weight + s->period;
+    to.sums = to.var + s->sets;
     to.products = to.sums + s->sets * s->slices;
     to.moments = (fc_moments *)call->workspace;
     to.slot = (double *)(to.moments + s->sets * s->parts);
     return to;
 }
 
-/* A set's statistics: those given, or those of its parts. `last`: they are results, too. */
-static fc_centre FN(centre_of)(const fc_plan *plan, const FN(norm_numbers) *to, int64_t set, int last)
+/* A set's mean and variance: those given, or those of its parts. `last`: they are results, too. */
+static inline void FN(statistics_of)(const fc_plan *plan, const FN(norm_numbers) *to, int64_t set, int last, double *mean, double *var)
 {
     const FN(norm_state) *s = (const void *)plan->state;
-    if (!(plan->problem.flags & FC_TAKE_MOMENTS))
-        return FN(centre)(to->mean[set], to->var[set], plan->problem.divisor);
+    if (!(plan->problem.flags & FC_TAKE_MOMENTS)) {
+        *mean = to->mean[set], *var = to->var[set];
+        return;
+    }
     fc_moments all = {0, 0, 0};
     for (int64_t i = 0; i < s->parts; i++) {
         const fc_moments *m = &to->moments[set * s->parts + i];
         fc_merge(&all, m->count, m->mean, m->squares);
     }
-    double var = all.squares / all.count;
+    *mean = all.mean, *var = all.squares / all.count;
     if (last)
-        to->mean[set] = all.mean, to->var[set] = var;
-    return FN(centre)(all.mean, var, plan->problem.divisor);
+        to->mean[set] = *mean, to->var[set] = *var;
+}
+
+static fc_centre FN(centre_of)(const fc_plan *plan, const FN(norm_numbers) *to, int64_t set, int last)
+{
+    double mean, var;
+    FN(statistics_of)(plan, to, set, last, &mean, &var);
+    return FN(centre)(mean, var, plan->problem.divisor);
+}
+
+/* The weight of a set's first slice; the others follow it. */
+static inline int64_t FN(first_weight)(const FN(norm_state) *s, int64_t set)
+{
+    int64_t at = set * s->slices;
+    return at < s->period ? at : at % s->period; /* a division takes longer than all the rest of a small set */
 }
 
 /* Makes of sums of g and g * (x - high) those of g and g * xhat, in `to` where they are results, and gives the means of both,
@@ -114,8 +133,9 @@ static void FN(means_of)(const fc_plan *plan, const FN(norm_numbers) *to, int64_
     const FN(norm_state) *s = (const void *)plan->state;
     const double *slot = to->slot + set * s->slots * 2;
     double all[2] = {0, 0}, values = (double)s->terms * (double)(s->columns ? s->pixels : 1);
+    const int64_t first = FN(first_weight)(s, set);
     for (int64_t slice = 0, i = 0; slice < s->slices; slice++) {
-        double sum = 0, product = 0, weight = to->weight[(set * s->slices + slice) % s->period];
+        double sum = 0, product = 0, weight = to->weight ? (double)to->weight[first + slice] : 1;
         for (int64_t end = s->slices > 1 ? i + 1 : s->slots; i < end; i++)
             sum += slot[2 * i], product += slot[2 * i + 1];
         product = (product - c.low * sum) * c.inverse;
@@ -131,21 +151,43 @@ typedef struct {
     real high, scale, slope, shift;
 } FN(factors);
 
-static FN(factors) FN(factors_of)(const fc_plan *plan, const FN(norm_numbers) *to, int64_t set, int64_t slice, fc_centre c,
-                                  const double mean[2])
+static inline FN(factors) FN(factors_of)(const fc_plan *plan, const FN(norm_numbers) *to, int64_t at, fc_centre c,
+                                         const double mean[2])
 {
-    const FN(norm_state) *s = (const void *)plan->state;
-    int64_t at = (set * s->slices + slice) % s->period;
-    double scale = to->weight[at] * c.inverse;
+    double scale = (to->weight ? (double)to->weight[at] : 1) * c.inverse;
     if (plan->problem.op == FC_NORM)
-        return (FN(factors)){(real)c.high, (real)scale, 0, (real)(to->bias[at] - c.low * scale)};
+        return (FN(factors)){(real)c.high, (real)scale, 0, (real)((to->bias ? (double)to->bias[at] : 0) - c.low * scale)};
     double slope = -c.inverse * mean[1] * c.inverse;
     return (FN(factors)){(real)c.high, (real)scale, (real)slope, (real)(-c.inverse * mean[0] - slope * c.low)};
 }
 
 /* ---- a set whose lanes hold pixels ---- */
 
-static void FN(norm_set)(const fc_plan *plan, const fc_call *call, int phase, int64_t set, int64_t part)
+/* Moments of a set that lies together and sums of its slices in one pass, the latter of g * (x - a guess), which *c is told. Not
+ * where elements are not finite, or where the guess missed their mean: then the phases follow each other. */
+static int FN(all_sums)(const fc_plan *plan, const fc_call *call, int64_t set, fc_centre *c)
+{
+    const FN(norm_state) *s = (const void *)plan->state;
+    const FN(norm_numbers) to = FN(numbers_of)(plan, call);
+    const ptrdiff_t at = set * s->slices * s->pixels;
+    const real *x = (const real *)call->array[1].data + at, *g = (const real *)call->array[0].data + at;
+    const real high = FN(guess)(x, s->pixels);
+    double *slot = to.slot + 2 * set * s->slots, apart = 0, squares = 0, count = (double)s->terms, share = 1 / count;
+    for (int64_t slice = 0; slice < s->slices; slice++, x += s->pixels, g += s->pixels, slot += 2) {
+        double sums[4] = {0, 0, 0, 0};
+        FN(sums_of)(g, x, NULL, s->pixels, high, sums);
+        apart += sums[0], squares += sums[1];
+        slot[0] = sums[2], slot[1] = sums[3];
+    }
+    if (!isfinite(apart) || !isfinite(squares) || FN(missed)(count, apart, squares))
+        return 0;
+    double low = apart * share, var = (squares - apart * low) * share;
+    *c = (fc_centre){(double)high, low, 1 / sqrt((var > 0 ? var : 0) + plan->problem.divisor)};
+    return 1;
+}
+
+/* The result of a part of a set. */
+static void FN(norm_result)(const fc_plan *plan, const fc_call *call, int64_t set, int64_t part, fc_centre c)
 {
     const FN(norm_state) *s = (const void *)plan->state;
     const FN(norm_numbers) to = FN(numbers_of)(plan, call);
@@ -153,26 +195,7 @@ static void FN(norm_set)(const fc_plan *plan, const fc_call *call, int phase, in
     const ptrdiff_t at = set * s->slices * s->pixels;
     const real *x = (const real *)call->array[forward ? 0 : 1].data + at, *g = (const real *)call->array[0].data + at;
     real *y = call->array[3].data ? (real *)call->array[3].data + at : NULL;
-    int64_t q0 = part * s->depth, q1 = fc_min(s->terms, q0 + s->depth);
-    if (phase == FN(phase_moments)) {
-        fc_moments *m = &to.moments[set * s->parts + part];
-        *m = (fc_moments){0, 0, 0};
-        FN(moments_of)(x, s->image, s->slices * s->pixels, q0, q1, m);
-        return;
-    }
-    const fc_centre c = FN(centre_of)(plan, &to, set, phase == FN(phase_result) && part == 0);
-    if (phase == FN(phase_sums)) {
-        double *slot = to.slot + 2 * (set * s->slots + (s->slices > 1 ? q0 / s->pixels : part));
-        slot[0] = slot[1] = 0;
-        for (int64_t q = q0, n; q < q1; q += n) {
-            n = fc_segment(q, q1, s->pixels);
-            ptrdiff_t from = s->slices > 1 ? q : q / s->pixels * s->image + q % s->pixels;
-            FN(products)(g + from, x + from, n, (real)c.high, slot);
-            if (s->slices > 1 && q + n < q1)
-                slot += 2, slot[0] = slot[1] = 0;
-        }
-        return;
-    }
+    const int64_t q0 = part * s->depth, q1 = fc_min(s->terms, q0 + s->depth);
     double mean[2] = {0, 0};
     if (!forward && sums)
         FN(means_of)(plan, &to, set, c, part == 0, mean);
@@ -180,14 +203,15 @@ static void FN(norm_set)(const fc_plan *plan, const fc_call *call, int phase, in
         mean[0] = mean[1] = 0;
     if (!y)
         return;
-    FN(factors) f = FN(factors_of)(plan, &to, set, 0, c, mean);
-    const int64_t first = q0 / s->pixels, last = (q1 - 1) / s->pixels;
+    const int64_t weight = FN(first_weight)(s, set);
+    const int64_t first = s->parts == 1 ? 0 : q0 / s->pixels, last = s->parts == 1 ? s->planes - 1 : (q1 - 1) / s->pixels;
+    FN(factors) f = FN(factors_of)(plan, &to, weight, c, mean);
     for (int64_t k = first; k <= last; k++) {
         int64_t plane = s->backwards ? first + last - k : k;
         int64_t q = fc_max(q0, plane * s->pixels), n = fc_min(q1, (plane + 1) * s->pixels) - q;
-        ptrdiff_t from = s->slices > 1 ? q : q / s->pixels * s->image + q % s->pixels;
+        ptrdiff_t from = s->slices > 1 ? q : plane * s->image + (q - plane * s->pixels);
         if (s->slices > 1)
-            f = FN(factors_of)(plan, &to, set, q / s->pixels, c, mean);
+            f = FN(factors_of)(plan, &to, weight + plane, c, mean);
         if (forward)
             FN(scale_and_shift)(x + from, n, f.high, f.scale, f.shift, s->stream, y + from);
         else if (s->own)
@@ -199,6 +223,38 @@ static void FN(norm_set)(const fc_plan *plan, const fc_call *call, int phase, in
         FN(streamed)();
 }
 
+static void FN(norm_set)(const fc_plan *plan, const fc_call *call, int phase, int64_t set, int64_t part)
+{
+    const FN(norm_state) *s = (const void *)plan->state;
+    const FN(norm_numbers) to = FN(numbers_of)(plan, call);
+    const int forward = plan->problem.op == FC_NORM;
+    const ptrdiff_t at = set * s->slices * s->pixels;
+    const real *x = (const real *)call->array[forward ? 0 : 1].data + at, *g = (const real *)call->array[0].data + at;
+    int64_t q0 = part * s->depth, q1 = fc_min(s->terms, q0 + s->depth);
+    if (phase == FN(phase_moments)) {
+        fc_moments *m = &to.moments[set * s->parts + part];
+        *m = (fc_moments){0, 0, 0};
+        FN(moments_of)(x, s->image, s->slices * s->pixels, q0, q1, m);
+        return;
+    }
+    const fc_centre c = FN(centre_of)(plan, &to, set, phase == FN(phase_result) && part == 0);
+    if (phase == FN(phase_sums)) {
+        double *slot = to.slot + 2 * (set * s->slots + (s->slices > 1 ? q0 / s->pixels : part));
+        slot[0] = slot[1] = 0;
+        if (s->slices == 1) {
+            FN(products)(g, x, s->image, s->pixels, q0, q1, (real)c.high, slot);
+            return;
+        }
+        for (int64_t q = q0, n; q < q1; q += n, slot += 2) {
+            n = fc_segment(q, q1, s->pixels);
+            slot[0] = slot[1] = 0;
+            FN(products)(g + q, x + q, 0, n, 0, n, (real)c.high, slot);
+        }
+        return;
+    }
+    FN(norm_result)(plan, call, set, part, c);
+}
+
 /* ---- sets whose columns lie side by side ---- */
 
 /* Merges rows r0 to r1 of some columns, each into its moments. */
@@ -207,7 +263,7 @@ static void FN(moments_of_columns)(const real *x, ptrdiff_t row, int64_t columns
     real shift[FC_NORM_COLUMNS], apart[FC_NORM_COLUMNS], squares[FC_NORM_COLUMNS];
     for (int64_t from = r0; from < r1; from += FC_NORM_ROWS) {
         int64_t to = fc_min(r1, from + FC_NORM_ROWS);
-        double count = (double)(to - from);
+        const double count = (double)(to - from), share = 1 / count;
         for (int64_t j = 0; j < columns; j += VL) {
             int64_t some = fc_min(VL, columns - j);
             vec sum = FN(zero)(), d = sum, r = sum;
@@ -229,8 +285,8 @@ static void FN(moments_of_columns)(const real *x, ptrdiff_t row, int64_t columns
                 FN(moments_in_double)(x + from * row + j, to - from, row, m + j);
                 continue;
             }
-            r -= d * d / count;
-            fc_merge(m + j, count, (double)shift[j] + d / count, r > 0 ? r : 0);
+            r -= d * d * share;
+            fc_merge(m + j, count, (double)shift[j] + d * share, r > 0 ? r : 0);
         }
     }
 }
@@ -277,14 +333,20 @@ static void FN(norm_columns)(const fc_plan *plan, const fc_call *call, int phase
         return;
     }
     real high[FC_NORM_COLUMNS], scale[FC_NORM_COLUMNS], slope[FC_NORM_COLUMNS], shift[FC_NORM_COLUMNS];
+    double middle[FC_NORM_COLUMNS], var[FC_NORM_COLUMNS], inverse[FC_NORM_COLUMNS];
+    for (int64_t i = 0; i < sets; i++)
+        FN(statistics_of)(plan, &to, set0 + i, last, middle + i, var + i);
+    for (int64_t i = 0; i < sets; i++) /* by itself: the compiler makes vectors of it */
+        inverse[i] = 1 / sqrt(var[i] + plan->problem.divisor);
     for (int64_t i = 0; i < sets; i++) {
-        const fc_centre c = FN(centre_of)(plan, &to, set0 + i, last);
+        const double of_mean = (double)(real)middle[i];
+        const fc_centre c = {of_mean, middle[i] - of_mean, inverse[i]};
         double mean[2] = {0, 0};
         if (!forward && phase == FN(phase_result) && plan->problem.flags & FC_TAKE_SUMS)
             FN(means_of)(plan, &to, set0 + i, c, last, mean);
         if (!forward && !s->own)
             mean[0] = mean[1] = 0;
-        const FN(factors) f = FN(factors_of)(plan, &to, set0 + i, 0, c, mean);
+        const FN(factors) f = FN(factors_of)(plan, &to, FN(first_weight)(s, set0 + i), c, mean);
         for (int64_t j = i * s->pixels; j < (i + 1) * s->pixels; j++)
             high[j] = f.high, scale[j] = f.scale, slope[j] = f.slope, shift[j] = f.shift;
     }
@@ -314,10 +376,17 @@ static void FN(norm_columns)(const fc_plan *plan, const fc_call *call, int phase
 static void FN(norm_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
 {
     const FN(norm_state) *s = (const void *)plan->state;
-    int64_t set = task / s->parts * s->wide, part = task % s->parts;
+    int64_t set = task * s->wide, part = 0;
+    if (s->parts > 1)
+        set = task / s->parts * s->wide, part = task % s->parts;
     if (s->ordered)
         set = task % s->sets, part = task / s->sets;
+    fc_centre c;
     (void)scratch;
+    if (s->at_once && FN(all_sums)(plan, call, set, &c)) {
+        FN(norm_result)(plan, call, set, part, c);
+        return;
+    }
     for (int i = s->fused ? 0 : (int)stage; i < (s->fused ? s->phases : (int)stage + 1); i++)
         (s->columns ? FN(norm_columns) : FN(norm_set))(plan, call, s->phase[i], set, part);
 }

@@ -34,8 +34,8 @@ static ptrdiff_t FN(response_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t
     return mode == FC_PACK ? 0 : (ptrdiff_t)(plan->problem.batch * s->blocks);
 }
 
-/* v^-beta: powers that are quarters by square roots, AlexNet's 3/4 among them, others one by one. */
-static vec FN(power)(vec v, double beta)
+/* v^-beta: powers that are quarters by square roots, AlexNet's 3/4 among them. */
+static inline vec FN(lowered)(vec v, double beta, const real parts[2])
 {
     const vec one = FN(splat)(1);
     if (beta == 0.75) {
@@ -48,9 +48,7 @@ static vec FN(power)(vec v, double beta)
         return one / FN(root)(FN(root)(v));
     if (beta == 1)
         return one / v;
-    for (int i = 0; i < VL; i++)
-        v[i] = (real)pow((double)v[i], -beta);
-    return v;
+    return FN(power)(v, parts);
 }
 
 /* The sum of the rows around channel c. */
@@ -75,6 +73,9 @@ static void FN(response_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage
     const vec factor = FN(splat)((real)option[0]), k = FN(splat)((real)option[2]);
     const vec twice = FN(splat)((real)(-2 * option[0] * option[1]));
     const double beta = option[1];
+    int exponent;
+    const double share = frexp(beta, &exponent), first = ldexp(nearbyint(ldexp(share, 12)), exponent - 12);
+    const real parts[2] = {(real)first, (real)(beta - first)};
     (void)stage;
     for (int64_t c = 0; c < channels; c++)
         for (int64_t j = 0; j < n; j += VL) {
@@ -85,7 +86,7 @@ static void FN(response_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage
         for (int64_t j = 0; j < n; j += VL) {
             int64_t some = fc_min(VL, n - j);
             vec sum = FN(around)(squares + j, step, c, s->before, s->after, channels) * factor + k;
-            vec power = FN(power)(sum, beta), v = FN(load_some)(x + c * from + j, some);
+            vec power = FN(lowered)(sum, beta, parts), v = FN(load_some)(x + c * from + j, some);
             if (forward) {
                 FN(store_some)(y + c * from + j, v * power, some);
                 continue;

@@ -22,7 +22,7 @@ static const char *FN(rows_prepare)(fc_plan *plan)
     const fc_problem *p = &plan->problem;
     FN(rows_state) *s = (void *)plan->state;
     s->groups = p->groups, s->rows = p->batch * s->groups, s->features = p->axis[2].out;
-    s->stream = s->rows * s->features * (int64_t)sizeof(real) >= FC_NORM_STREAM && s->features >= FC_NORM_PIXELS;
+    s->stream = s->rows * s->features * (int64_t)sizeof(real) >= FC_STREAM_BYTES && s->features >= FC_NORM_PIXELS;
     s->bunch = fc_max(1, FC_ROWS_BUNCH / s->features);
     int sums = p->op == FC_ROW_NORM_GRAD && p->flags & FC_TAKE_SUMS;
     s->few = sums && s->groups * s->features <= FC_ROWS_FEW;
@@ -56,30 +56,63 @@ static fc_centre FN(centre_of_row)(const real *x, int64_t n, double eps)
     return FN(centre)(m.mean, m.squares / m.count, eps);
 }
 
-/* Stores some lanes, or a whole vector past the caches. */
-static inline void FN(row_store)(real *p, vec v, int64_t some, int stream)
+/* Some lanes times their weights, which are 1 where there are none. */
+static inline vec FN(times_weight)(vec v, const real *weight, int64_t i, int64_t some)
 {
-    if (stream && some == VL)
-        FN(stream)(p, v);
-    else
-        FN(store_some)(p, v, some);
+    return weight ? v * FN(load_some)(weight + i, some) : v;
+}
+
+typedef struct {
+    vec high, scale, shift, slope;
+} FN(row_factors);
+
+FC_INLINE vec FN(row_scaled)(const real *x, const real *weight, const real *bias, int64_t i, int64_t some, const FN(row_factors) *f)
+{
+    vec v = FN(times_weight)((FN(load_some)(x + i, some) - f->high) * f->scale + f->shift, weight, i, some);
+    return bias ? v + FN(load_some)(bias + i, some) : v;
+}
+
+FC_INLINE vec FN(row_led)(const real *g, const real *x, const real *weight, int64_t i, int64_t some, const FN(row_factors) *f)
+{
+    vec v = FN(times_weight)(FN(load_some)(g + i, some), weight, i, some);
+    return v * f->scale + ((FN(load_some)(x + i, some) - f->high) * f->slope + f->shift);
 }
 
 /* Both write from the last block to the first: what was read last lies nearest. */
 static void FN(row_forward)(const real *x, int64_t n, fc_centre c, const real *weight, const real *bias, int stream, real *y)
 {
-    vec high = FN(splat)((real)c.high), scale = FN(splat)((real)c.inverse), low = FN(splat)((real)(-c.low * c.inverse));
-    for (int64_t end = n, from; end > 0; end = from) {
-        from = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK);
-        for (int64_t i = from, some = stream ? FN(before_aligned)(y + i, end - i) : VL; i < end; i += some, some = VL) {
-            some = fc_min(some ? some : VL, end - i);
-            vec v = (FN(load_some)(x + i, some) - high) * scale + low;
-            FN(row_store)(y + i, v * FN(load_some)(weight + i, some) + FN(load_some)(bias + i, some), some, stream);
+    const FN(row_factors) f = {FN(splat)((real)c.high), FN(splat)((real)c.inverse), FN(splat)((real)(-c.low * c.inverse)), FN(zero)()};
+    for (int64_t end = n, i; end > 0; end = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK)) {
+        i = (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK;
+        if (stream) {
+            int64_t some = FN(before_aligned)(y + i, end - i);
+            FN(store_n)(y + i, FN(row_scaled)(x, weight, bias, i, some, &f), some);
+            for (i += some; i + VL <= end; i += VL)
+                FN(stream)(y + i, FN(row_scaled)(x, weight, bias, i, VL, &f));
         }
+        for (; i + VL <= end; i += VL)
+            FN(store)(y + i, FN(row_scaled)(x, weight, bias, i, VL, &f));
+        if (i < end)
+            FN(store_n)(y + i, FN(row_scaled)(x, weight, bias, i, end - i, &f), end - i);
     }
 }
 
-/* mean[0] = mean of g * weight, mean[1] = mean of g * weight * xhat */
+/* mean[0] = mean of g * weight, mean[1] = mean of g * weight * xhat. The first way takes the row's centre along, in one pass, unless
+ * its guess missed the mean or elements are not finite. */
+static int FN(all_of_row)(const real *g, const real *x, int64_t n, const real *weight, double eps, fc_centre *c, double mean[2])
+{
+    const real high = FN(guess)(x, n);
+    double sums[4] = {0, 0, 0, 0}, count = (double)n;
+    FN(sums_of)(g, x, weight, n, high, sums);
+    if (!isfinite(sums[0]) || !isfinite(sums[1]) || FN(missed)(count, sums[0], sums[1]))
+        return 0;
+    double low = sums[0] / count, var = sums[1] / count - low * low;
+    *c = (fc_centre){(double)high, low, 1 / sqrt((var > 0 ? var : 0) + eps)};
+    mean[0] = sums[2] / count;
+    mean[1] = (sums[3] - low * sums[2]) * c->inverse / count;
+    return 1;
+}
+
 static void FN(means_of_row)(const real *g, const real *x, int64_t n, fc_centre c, const real *weight, double mean[2])
 {
     vec high = FN(splat)((real)c.high);
@@ -89,13 +122,13 @@ static void FN(means_of_row)(const real *g, const real *x, int64_t n, fc_centre 
         vec s[2] = {{0}}, r[2] = {{0}};
         for (; i + 2 * VL <= end; i += 2 * VL)
             FC_UNROLL for (int j = 0; j < 2; j++) {
-                vec v = FN(load)(g + i + j * VL) * FN(load)(weight + i + j * VL);
+                vec v = FN(times_weight)(FN(load)(g + i + j * VL), weight, i + j * VL, VL);
                 s[j] += v;
                 r[j] += v * (FN(load)(x + i + j * VL) - high);
             }
         for (; i < end; i += VL) {
             int64_t some = fc_min(VL, end - i);
-            vec v = FN(load_n)(g + i, some) * FN(load_n)(weight + i, some);
+            vec v = FN(times_weight)(FN(load_n)(g + i, some), weight, i, some);
             s[0] += v;
             r[0] += v * (FN(load_n)(x + i, some) - high); /* v is 0 behind the end */
         }
@@ -110,20 +143,38 @@ static void FN(row_back)(const real *g, const real *x, int64_t n, fc_centre c, c
                          int stream, real *gx)
 {
     double slope = -c.inverse * mean[1] * c.inverse;
-    vec high = FN(splat)((real)c.high), scale = FN(splat)((real)c.inverse), along = FN(splat)((real)slope);
-    vec shift = FN(splat)((real)(-c.inverse * mean[0] - slope * c.low));
-    for (int64_t end = n, from; end > 0; end = from) {
-        from = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK);
-        for (int64_t i = from, some = stream ? FN(before_aligned)(gx + i, end - i) : VL; i < end; i += some, some = VL) {
-            some = fc_min(some ? some : VL, end - i);
-            vec v = FN(load_some)(g + i, some) * FN(load_some)(weight + i, some);
-            FN(row_store)(gx + i, v * scale + ((FN(load_some)(x + i, some) - high) * along + shift), some, stream);
+    const FN(row_factors) f = {FN(splat)((real)c.high), FN(splat)((real)c.inverse),
+                               FN(splat)((real)(-c.inverse * mean[0] - slope * c.low)), FN(splat)((real)slope)};
+    for (int64_t end = n, i; end > 0; end = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK)) {
+        i = (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK;
+        if (stream) {
+            int64_t some = FN(before_aligned)(gx + i, end - i);
+            FN(store_n)(gx + i, FN(row_led)(g, x, weight, i, some, &f), some);
+            for (i += some; i + VL <= end; i += VL)
+                FN(stream)(gx + i, FN(row_led)(g, x, weight, i, VL, &f));
         }
+        for (; i + VL <= end; i += VL)
+            FN(store)(gx + i, FN(row_led)(g, x, weight, i, VL, &f));
+        if (i < end)
+            FN(store_n)(gx + i, FN(row_led)(g, x, weight, i, end - i, &f), end - i);
     }
 }
 
+FC_INLINE void FN(rows_add_lanes)(const real *g, const real *x, ptrdiff_t step, int rows, int64_t some, const vec *high,
+                                  const vec *scale, const vec *low, real *sum, real *product)
+{
+    vec all = FN(load_some)(sum, some), hats = FN(load_some)(product, some);
+    FC_UNROLL for (int r = 0; r < rows; r++) {
+        vec v = FN(load_some)(g + r * step, some);
+        all += v;
+        hats += v * ((FN(load_some)(x + r * step, some) - high[r]) * scale[r] + low[r]);
+    }
+    FN(store_some)(sum, all, some);
+    FN(store_some)(product, hats, some);
+}
+
 /* sum += g, product += g * xhat of n features of some rows of a group. */
-static inline void FN(rows_add)(const fc_plan *plan, const fc_call *call, int64_t row, int64_t from, int64_t n, int rows,
+FC_INLINE void FN(rows_add)(const fc_plan *plan, const fc_call *call, int64_t row, int64_t from, int64_t n, int rows,
                                 real *sum, real *product)
 {
     const FN(rows_state) *s = (const void *)plan->state;
@@ -136,17 +187,11 @@ static inline void FN(rows_add)(const fc_plan *plan, const fc_call *call, int64_
         high[r] = FN(splat)((real)c.high), scale[r] = FN(splat)((real)c.inverse);
         low[r] = FN(splat)((real)(-c.low * c.inverse));
     }
-    for (int64_t i = 0; i < n; i += VL) {
-        int64_t some = fc_min(VL, n - i);
-        vec all = FN(load_some)(sum + i, some), hats = FN(load_some)(product + i, some);
-        FC_UNROLL for (int r = 0; r < rows; r++) {
-            vec v = FN(load_some)(g + r * step + i, some);
-            all += v;
-            hats += v * ((FN(load_some)(x + r * step + i, some) - high[r]) * scale[r] + low[r]);
-        }
-        FN(store_some)(sum + i, all, some);
-        FN(store_some)(product + i, hats, some);
-    }
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        FN(rows_add_lanes)(g + i, x + i, step, rows, VL, high, scale, low, sum + i, product + i);
+    if (i < n)
+        FN(rows_add_lanes)(g + i, x + i, step, rows, n - i, high, scale, low, sum + i, product + i);
 }
 
 /* The same for rows row, row + groups, ... below r1. */
@@ -167,26 +212,32 @@ static real *FN(rows_partial)(const fc_plan *plan, const fc_call *call, int64_t 
     return (real *)((fc_centre *)call->workspace + s->rows) + task * 2 * s->groups * s->features;
 }
 
+/* The weights of a group, or NULL where there are none. */
+static inline const real *FN(of_group)(const char *weights, int64_t at) { return weights ? (const real *)(const void *)weights + at : NULL; }
+
 static void FN(row_normalise)(const fc_plan *plan, const fc_call *call, int64_t row)
 {
     const FN(rows_state) *s = (const void *)plan->state;
     const int64_t n = s->features;
     const int forward = plan->problem.op == FC_ROW_NORM;
     const real *x = (const real *)call->array[forward ? 0 : 1].data + row * n, *g = (const real *)call->array[0].data + row * n;
-    const real *weight = (const real *)call->array[forward ? 1 : 2].data + row % s->groups * n;
+    const real *weight = FN(of_group)(call->array[forward ? 1 : 2].data, row % s->groups * n);
     real *y = call->array[3].data ? (real *)call->array[3].data + row * n : NULL;
-    const fc_centre c = FN(centre_of_row)(x, n, plan->problem.divisor);
-    double mean[2];
+    fc_centre c;
+    double mean[2] = {0, 0};
+    int known = !forward && FN(all_of_row)(g, x, n, weight, plan->problem.divisor, &c, mean);
+    if (!known)
+        c = FN(centre_of_row)(x, n, plan->problem.divisor);
     if (forward) {
-        FN(row_forward)(x, n, c, weight, weight + s->groups * n, s->stream, y);
+        FN(row_forward)(x, n, c, weight, FN(of_group)(call->array[2].data, row % s->groups * n), s->stream, y);
         return;
     }
     if (plan->problem.flags & FC_TAKE_SUMS)
         ((fc_centre *)call->workspace)[row] = c;
-    if (y) {
+    if (y && !known)
         FN(means_of_row)(g, x, n, c, weight, mean);
+    if (y)
         FN(row_back)(g, x, n, c, weight, mean, s->stream, y);
-    }
 }
 
 static void FN(rows_normalise)(const fc_plan *plan, const fc_call *call, int64_t task)
@@ -213,7 +264,7 @@ static void FN(rows_gather)(const fc_plan *plan, const fc_call *call, int64_t ta
 {
     const FN(rows_state) *s = (const void *)plan->state;
     const int64_t all = s->groups * s->features, from = task * FC_ROWS_FEATURES, n = fc_min(FC_ROWS_FEATURES, all - from);
-    real *to = (real *)call->array[2].data + all + from;
+    real *to = (real *)(void *)call->extra + from;
     for (int part = 0; part < 2; part++) {
         double total[FC_ROWS_FEATURES] = {0};
         for (int64_t t = 0; t < fc_ceil_div(s->rows, s->bunch); t++) {
@@ -241,7 +292,7 @@ static void FN(rows_sum)(const fc_plan *plan, const fc_call *call, int64_t task,
         for (int64_t i = 0; i < 2 * FC_ROWS_FEATURES; i += VL)
             FN(store)(total + i, FN(load)(total + i) + FN(load)(sum + i));
     }
-    real *to = (real *)call->array[2].data + all + group * s->features + from;
+    real *to = (real *)(void *)call->extra + group * s->features + from;
     memcpy(to, total + FC_ROWS_FEATURES, (size_t)n * sizeof(real));
     memcpy(to + all, total, (size_t)n * sizeof(real));
 }

@@ -134,7 +134,7 @@ FC_INLINE void FN(near_vectors)(const int nr, const int stream, const real *cons
         FC_UNROLL for (int v = 0; v < FC_FILTER_NV; v++)
         {
             if (stream)
-                FN(store_past)(y + h * ldy + j + v * VL, acc[h][v]);
+                FN(stream)(y + h * ldy + j + v * VL, acc[h][v]);
             else
                 FN(store)(y + h * ldy + j + v * VL, acc[h][v]);
         }

@@ -1,13 +1,13 @@
-/* functions.h: exp and expm1 of negative numbers, sigmoid and the tail of the normal distribution, on vectors.
+/* functions.h: exp and expm1 of negative numbers, sigmoid, powers and the tail of the normal distribution, on vectors.
  *
  * exp reduces x = k ln 2 + r with |r| <= 0.35, so that exp(x) = 2^k (1 + q), q = expm1(r) by its Taylor polynomial, whose
  * remainder is below a tenth of a unit in the last place. Results are within 2 units, denormals too; NaN stays.
  * Only x <= 0 is asked for: nothing overflows. No table is looked up, so that the same text serves every instruction set.
  *
- * erfcx(z) = exp(z^2) erfc(z) for z >= 0 comes from one polynomial for all z: (1 + 2z) erfcx(z) is smooth in
- * u = (z - 3) / (z + 3) (Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc(x) in 0 <= x < inf",
- * Math. Comp. 36, 1981). The coefficients were computed here, with 60 digits, by interpolation in the Chebyshev points; the
- * relative error is below 8e-9 in float and 1e-16 in double. */
+ * erfcx(z) = exp(z^2) erfc(z) for z >= 0 comes from one polynomial for all z where exp(-z^2) is not 0: (z + c) erfcx(z) is smooth in
+ * u = (z - c) / (z + c) (after Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc(x) in 0 <= x < inf",
+ * Math. Comp. 36, 1981). The coefficients were computed here, with 60 digits, by interpolation in the Chebyshev points, with a c that
+ * makes the error small; relative to erfcx it is below 4e-8 in float and 1e-16 in double. */
 
 #if FC_REAL_BITS == 32
 #define FC_MANTISSA 23
@@ -16,6 +16,9 @@
 #define FC_LN2_HI 0.693359375f
 #define FC_LN2_LO -2.12194440e-4f
 #define FC_EXP_LEAST -104.0f
+#define FC_TAIL 4.73761543394986
+#define FC_NORMAL_LEAST 1.17549435e-38f
+#define FC_NORMAL_MOST 3.402823466e+38f
 #else
 #define FC_MANTISSA 52
 #define FC_BIAS 1023
@@ -23,16 +26,19 @@
 #define FC_LN2_HI 6.93147180369123816490e-01
 #define FC_LN2_LO 1.90821492927058770002e-10
 #define FC_EXP_LEAST -746.0
+#define FC_TAIL 4.666904755831213677
+#define FC_NORMAL_LEAST 2.2250738585072014e-308
+#define FC_NORMAL_MOST 1.7976931348623157e+308
 #endif
 
 /* All of these keep NaN. */
-FC_INLINE vec FN(at_most)(vec x, real limit) { return FN(select)((ivec)(x > FN(splat)(limit)), FN(splat)(limit), x); }
-FC_INLINE vec FN(at_least)(vec x, real limit) { return FN(select)((ivec)(x < FN(splat)(limit)), FN(splat)(limit), x); }
+FC_INLINE vec FN(at_most)(vec x, real limit) { return FN(lesser)(FN(splat)(limit), x); }
+FC_INLINE vec FN(at_least)(vec x, real limit) { return FN(greater)(FN(splat)(limit), x); }
 FC_INLINE vec FN(positive)(vec x) { return (vec)((ivec)x & ~(ivec)(x <= FN(zero)())); }
 FC_INLINE vec FN(magnitude)(vec x) { return (vec)((ivec)x & ~((ivec)FN(splat)((real)-0.0))); }
 
-/* expm1(r) and k. */
-FC_INLINE vec FN(exp_parts)(vec x, ivec *k)
+/* expm1(r), and k: as a number, and in the lowest bits of `shifted`. */
+FC_INLINE vec FN(exp_parts)(vec x, vec *k, vec *shifted)
 {
     static const real term[] = {
 #if FC_REAL_BITS == 64
@@ -41,7 +47,7 @@ FC_INLINE vec FN(exp_parts)(vec x, ivec *k)
         (real)(1.0 / 5040), (real)(1.0 / 720), (real)(1.0 / 120), (real)(1.0 / 24), (real)(1.0 / 6), (real)0.5};
     vec magic = FN(splat)((real)FC_MAGIC);
     vec t = x * (real)1.44269504088896340736 + magic, n = t - magic;
-    *k = (ivec)t - (ivec)magic;
+    *k = n, *shifted = t;
     vec r = x - n * (real)FC_LN2_HI;
     r = r - n * (real)FC_LN2_LO;
     vec q = FN(splat)(term[0]);
@@ -51,21 +57,32 @@ FC_INLINE vec FN(exp_parts)(vec x, ivec *k)
 }
 
 FC_INLINE vec FN(power_of_two)(ivec k) { return (vec)((k + FC_BIAS) << FC_MANTISSA); }
+FC_INLINE ivec FN(whole)(vec shifted) { return (ivec)shifted - (ivec)FN(splat)((real)FC_MAGIC); }
+
+/* v * 2^k, where 2^k itself may be out of range. */
+FC_INLINE vec FN(times_power)(vec v, vec k, vec shifted)
+{
+#ifdef FC_HAS_SCALE
+    (void)shifted;
+    return FN(scale)(v, k);
+#else
+    ivec all = FN(whole)(shifted), half = all >> 1;
+    (void)k;
+    return v * FN(power_of_two)(half) * FN(power_of_two)(all - half);
+#endif
+}
 
 /* exp(x) for x <= 0. */
 FC_INLINE vec FN(exp_negative)(vec x)
 {
-    ivec k;
-    vec q = FN(exp_parts)(FN(at_least)(x, FC_EXP_LEAST), &k);
-    ivec half = k >> 1; /* 2^k itself may be out of range where the result is not */
-    return (q + (real)1) * FN(power_of_two)(half) * FN(power_of_two)(k - half);
+    vec k, shifted, q = FN(exp_parts)(FN(at_least)(x, FC_EXP_LEAST), &k, &shifted);
+    return FN(times_power)(q + (real)1, k, shifted);
 }
 
 /* exp(x) - 1 for x <= 0. */
 FC_INLINE vec FN(expm1_negative)(vec x)
 {
-    ivec k;
-    vec q = FN(exp_parts)(FN(at_least)(x, (real)-64), &k), power = FN(power_of_two)(k);
+    vec k, shifted, q = FN(exp_parts)(FN(at_least)(x, (real)-64), &k, &shifted), power = FN(power_of_two)(FN(whole)(shifted));
     return power * q + (power - (real)1);
 }
 
@@ -76,6 +93,13 @@ FC_INLINE vec FN(sigmoids)(vec x, vec *other)
     ivec negative = (ivec)(x < FN(zero)());
     *other = FN(select)(negative, large, small);
     return FN(select)(negative, small, large);
+}
+
+/* The first of them alone. */
+FC_INLINE vec FN(one_sigmoid)(vec x)
+{
+    vec e = FN(exp_negative)(-FN(magnitude)(x));
+    return FN(select)((ivec)(x < FN(zero)()), e, FN(splat)(1)) / (e + (real)1);
 }
 
 /* log(1 + e) for 0 <= e <= 1: twice the series of atanh(e / (2 + e)). */
@@ -90,29 +114,58 @@ FC_INLINE vec FN(log1p_upto_1)(vec e)
     return z * w * sum + z;
 }
 
-/* exp(-x^2 / 2), and the probability that a normal variable exceeds |x|, for |x| <= 64. */
+/* log(v) for v >= 1, NaN for NaN and infinity. */
+FC_INLINE vec FN(log_upward)(vec v)
+{
+    const vec magic = FN(splat)((real)FC_MAGIC);
+    const ivec bits = (ivec)v;
+    vec e = (vec)((bits >> FC_MANTISSA) - FC_BIAS + (ivec)magic) - magic;
+    vec m = (vec)((bits & (((lane)1 << FC_MANTISSA) - 1)) | (ivec)FN(splat)(1));
+    return e * (real)FC_LN2_HI + (e * (real)FC_LN2_LO + FN(log1p_upto_1)(m - (real)1)) + (v - v);
+}
+
+/* v^-p for p given in two parts, the first of which has 12 bits. With v = 2^e m, 1 <= m < 2, it is 2^(-e p) exp(-p log(m)), where the
+ * whole part of e p, exact in its first part, becomes the exponent: so large exponents cost no digits. What is no positive normal
+ * number is left to pow. */
+FC_INLINE vec FN(power)(vec v, const real p[2])
+{
+    const vec magic = FN(splat)((real)FC_MAGIC), least = FN(splat)((real)FC_NORMAL_LEAST), most = FN(splat)((real)FC_NORMAL_MOST);
+    if (FN(any)(~((ivec)(v >= least) & (ivec)(v <= most)))) {
+        for (int i = 0; i < VL; i++)
+            v[i] = (real)pow((double)v[i], -((double)p[0] + (double)p[1]));
+        return v;
+    }
+    const ivec one = (ivec)FN(splat)(1), bits = (ivec)v;
+    vec e = (vec)((bits >> FC_MANTISSA) - FC_BIAS + (ivec)magic) - magic, m = (vec)((bits & (((lane)1 << FC_MANTISSA) - 1)) | one);
+    vec all = e * p[0], whole = all + magic - magic;
+    vec rest = ((all - whole) + e * p[1]) * (real)0.69314718055994530942 + FN(log1p_upto_1)(m - (real)1) * (p[0] + p[1]);
+    vec k, shifted, q = FN(exp_parts)(-rest, &k, &shifted);
+    k = FN(lesser)(FN(splat)((real)(2 * FC_BIAS - 2)), FN(greater)(FN(splat)((real)(2 - 2 * FC_BIAS)), k - whole));
+    return FN(times_power)(q + (real)1, k, k + magic);
+}
+
+/* exp(-x^2 / 2), and the probability that a normal variable exceeds x, for 0 <= x <= 64. */
 FC_INLINE vec FN(normal_tail)(vec x, vec *bell)
 {
     static const real c[] = {
 #if FC_REAL_BITS == 32
-        0.00008007454974776247796f, -0.00009253769126414560269f, -0.0007340820503933423617f, 0.001875060245867972904f,
-        0.002506778671859833089f, -0.02376355970217208657f, 0.06831319671956372603f, -0.1192752813688100848f, 0.1296447209153883843f,
-        -0.04756215614635407674f, -0.1356211000583980251f, 1.253008056351449555f
+        -0.00127895611137538902f, 0.000336547977934718056f, 0.0111145138612227416f, -0.0497540909086622695f,
+        0.136780619479025581f, -0.282685295533682861f, 0.470852871338479163f, -0.652967082144048275f,
+        0.766268704930831725f
 #else
-        9.948820947537195795e-10, -3.169592039553521964e-9, -1.3361953304404018e-8, 2.777906159970863293e-8,
-        1.019571737579089392e-7, -1.203871392361652528e-7, -6.167709493550963487e-7, 3.364903396529825493e-7,
-        3.472520280065518743e-6, -7.186149396303622157e-7, -0.00002010062766440610647, 4.944031214882927625e-6,
-        0.0001250993743591582148, -0.0001051582808546725367, -0.0007798322772742547079, 0.001888690090833290585,
-        0.002529391816799663033, -0.02377051489066227093, 0.06830802734392144118, -0.119273663416815948,
-        0.1296451587027626246, -0.04756229435341897216, -0.1356211061245811929, 1.253008058269729541
+        8.41501041485072915929e-11, -5.38280853294914598723e-9, -1.70658439944757921911e-8, 3.04076677478615264382e-8,
+        1.5299563654547103879e-7, -1.23297250464946561585e-7, -9.94758786512954378066e-7, 7.06638954219838564622e-7,
+        0.00000630399284864455772006, -0.00000708699299405505369722, -0.0000398222747413966905015,
+        0.0000903355187962115711353, 0.000195941740353670259417, -0.0011140389005418216004,
+        0.000805532892214008370383, 0.00879717459596068135657, -0.044830746375458952539, 0.129198422336231507702,
+        -0.274050765686301272079, 0.463825477170173524286, -0.649340634331344337969, 0.765406437034144287141
 #endif
     };
-    vec z = FN(magnitude)(x) * (real)0.70710678118654752440, upper = z + (real)3, lower = z * (real)4 + (real)2;
-    vec both = (real)1 / (upper * lower), u = (z - (real)3) * lower * both, sum = FN(splat)(c[0]); /* one division for two */
+    vec w = (real)1 / (x + (real)FC_TAIL), u = (real)1 - w * (real)(2 * FC_TAIL), sum = FN(splat)(c[0]);
     _Pragma("GCC unroll 24") for (int i = 1; i < (int)(sizeof c / sizeof c[0]); i++)
         sum = sum * u + c[i];
     *bell = FN(exp_negative)(x * x * (real)-0.5);
-    return *bell * sum * (upper * both);
+    return *bell * w * sum;
 }
 
 #undef FC_MANTISSA
@@ -121,3 +174,6 @@ FC_INLINE vec FN(normal_tail)(vec x, vec *bell)
 #undef FC_LN2_HI
 #undef FC_LN2_LO
 #undef FC_EXP_LEAST
+#undef FC_TAIL
+#undef FC_NORMAL_LEAST
+#undef FC_NORMAL_MOST

@@ -1,13 +1,13 @@
 /* kernels/norm.h: statistics of runs of elements, and the loops that apply them.
  *
- * A mean far from zero must not cost the variance its digits: so a block of terms is read twice while it lies in L1, for
- * its mean and for the squares of the differences from it, in lanes of `real`; blocks are merged in double. With the
- * differences' sum beside that of their squares, the rounding of the block's mean plays no part. */
+ * A mean far from zero must not cost the variance its digits: so lanes of `real` add up differences from a guess, the mean of the
+ * first few elements, and their squares. Where the guess was some deviations off, which few data bring about, the block is read
+ * again with the mean that it gave. Blocks are merged in double, so that the rounding of a guess plays no part. */
 
 #define FC_NORM_BLOCK ((int64_t)(16384 / sizeof(real))) /* terms of a block */
 
-#define FC_NORM_STREAM ((int64_t)16 << 20) /* bytes of a result that goes past the caches: with the input it would fill L3 */
 #define FC_NORM_PIXELS 256                 /* of a plane that is worth finding its factors again, or streaming */
+#define FC_NORM_FAR 8                      /* deviations, squared, by which a guess may miss the mean: log2 of it in digits of the variance */
 #define FC_NORM_AHEAD 4096                 /* pixels of a plane that prefetchers leave again before they are up to speed */
 
 #ifndef FC_MOMENTS
@@ -19,6 +19,10 @@ typedef struct {
 /* Chan, Golub, LeVeque, "Algorithms for computing the sample variance", 1983. */
 static inline void fc_merge(fc_moments *m, double count, double mean, double squares)
 {
+    if (m->count == 0) {
+        *m = (fc_moments){count, mean, squares};
+        return;
+    }
     double total = m->count + count, apart = mean - m->mean;
     m->mean += apart * count / total;
     m->squares += squares + apart * apart * m->count * count / total;
@@ -31,7 +35,7 @@ typedef struct {
 } fc_centre;
 
 /* Elements from the q-th on, of q1, that lie together where each image has so many pixels. */
-static inline int64_t fc_segment(int64_t q, int64_t q1, int64_t pixels) { return fc_min(pixels - q % pixels, q1 - q); }
+static inline int64_t fc_segment(int64_t q, int64_t q1, int64_t pixels) { return fc_min(pixels - (q ? q % pixels : 0), q1 - q); }
 #endif
 
 static inline fc_centre FN(centre)(double mean, double var, double eps)
@@ -62,69 +66,99 @@ static void FN(moments_in_double)(const real *x, int64_t n, ptrdiff_t step, fc_m
     fc_merge(m, (double)n, mean, squares);
 }
 
-/* Merges terms q0 to q1, at most a block of them, into m. Term q is pixel q % pixels of image q / pixels. */
-static void FN(moments_of_block)(const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1, fc_moments *m)
+/* to[i] += the sum of the lanes of a[i]. */
+static inline void FN(add_sums)(const vec a[4], double to[4])
 {
+    if (VL < 4) {
+        for (int i = 0; i < 4; i++)
+            to[i] += (double)FN(sum)(a[i]);
+        return;
+    }
+    vec even = FN(zip_lo)(a[0], a[2]) + FN(zip_hi)(a[0], a[2]), odd = FN(zip_lo)(a[1], a[3]) + FN(zip_hi)(a[1], a[3]);
+    real each[VL];
+    FN(store)(each, FN(zip_lo)(even, odd) + FN(zip_hi)(even, odd)); /* 0 1 2 3 0 1 2 3 ... */
+    for (int i = 0; i < VL; i++)
+        to[i % 4] += (double)each[i];
+}
+
+/* A number among the elements: the mean of some of the first. It is exact where these are whole numbers, as their number is a
+ * power of two. */
+static inline real FN(guess)(const real *x, int64_t n)
+{
+    if (n < VL)
+        return x[0];
+    if (n < 4 * VL)
+        return FN(sum)(FN(load)(x)) / (real)VL;
+    return FN(sum)((FN(load)(x) + FN(load)(x + VL)) + (FN(load)(x + 2 * VL) + FN(load)(x + 3 * VL))) / (real)(4 * VL);
+}
+
+/* Whether sums of differences and of their squares are of a guess that missed the mean by far. */
+static inline int FN(missed)(double count, double apart, double squares)
+{
+    double square = apart * apart;
+    return square > FC_NORM_FAR * (squares * count - square);
+}
+
+/* sums[0] += x - high, sums[1] += (x - high)^2, of terms q0 to q1. Term q is pixel q % pixels of image q / pixels. */
+static inline void FN(differences)(const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1, real high, double sums[4])
+{
+    const vec h = FN(splat)(high);
     vec s0 = FN(zero)(), s1 = s0, s2 = s0, s3 = s0, r0 = s0, r1 = s0, r2 = s0, r3 = s0;
-    for (int64_t q = q0, n; q < q1; q += n) {
-        const real *p = x + q / pixels * image + q % pixels;
+    const real *plane = x + (q0 ? q0 / pixels * image : 0);
+    for (int64_t q = q0, at = q0 ? q0 % pixels : 0, n; q < q1; q += n, at = 0, plane += image) {
+        const real *p = plane + at;
         int64_t i = 0;
-        n = fc_segment(q, q1, pixels);
+        n = fc_min(pixels - at, q1 - q);
         for (; i + 4 * VL <= n; i += 4 * VL) {
             if (pixels <= FC_NORM_AHEAD) /* the next set */
                 FC_UNROLL for (int j = 0; j < 4; j++) __builtin_prefetch(p + i + j * VL + pixels, 0, 2);
-            s0 += FN(load)(p + i);
-            s1 += FN(load)(p + i + VL);
-            s2 += FN(load)(p + i + 2 * VL);
-            s3 += FN(load)(p + i + 3 * VL);
-        }
-        for (; i < n; i += VL)
-            s0 += FN(load_n)(p + i, fc_min(VL, n - i));
-    }
-    double count = (double)(q1 - q0);
-    real shifts[VL];
-    for (int i = 0; i < VL; i++)
-        shifts[i] = FN(sum)((s0 + s1) + (s2 + s3)) / (real)count;
-    vec shift = FN(load)(shifts);
-    s0 = s1 = s2 = s3 = FN(zero)();
-    for (int64_t q = q0, n; q < q1; q += n) {
-        const real *p = x + q / pixels * image + q % pixels;
-        int64_t i = 0;
-        n = fc_segment(q, q1, pixels);
-        for (; i + 4 * VL <= n; i += 4 * VL) {
-            vec a = FN(load)(p + i) - shift, b = FN(load)(p + i + VL) - shift;
-            vec c = FN(load)(p + i + 2 * VL) - shift, d = FN(load)(p + i + 3 * VL) - shift;
+            vec a = FN(load)(p + i) - h, b = FN(load)(p + i + VL) - h;
+            vec c = FN(load)(p + i + 2 * VL) - h, d = FN(load)(p + i + 3 * VL) - h;
             s0 += a, s1 += b, s2 += c, s3 += d;
             r0 += a * a, r1 += b * b, r2 += c * c, r3 += d * d;
         }
-        for (; i < n; i += VL) { /* lanes behind the end: 0 - 0 */
-            vec a = FN(load_n)(p + i, fc_min(VL, n - i)) - FN(load_n)(shifts, fc_min(VL, n - i));
+        for (; i + VL <= n; i += VL) {
+            vec a = FN(load)(p + i) - h;
             s1 += a;
             r1 += a * a;
         }
+        if (i < n) {
+            vec a = FN(keep_n)(FN(load_n)(p + i, n - i) - h, n - i);
+            s2 += a;
+            r2 += a * a;
+        }
     }
-    double apart = (double)FN(sum)((s0 + s1) + (s2 + s3)), squares = (double)FN(sum)((r0 + r1) + (r2 + r3));
-    if (!isfinite(apart) || !isfinite(squares)) {
+    const vec each[4] = {(s0 + s1) + (s2 + s3), (r0 + r1) + (r2 + r3), FN(zero)(), FN(zero)()};
+    FN(add_sums)(each, sums);
+}
+
+/* Merges terms q0 to q1, at most a block of them, into m. */
+static void FN(moments_of_block)(const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1, fc_moments *m)
+{
+    const double count = (double)(q1 - q0);
+    real high = FN(guess)(q0 ? x + q0 / pixels * image + q0 % pixels : x, fc_segment(q0, q1, pixels));
+    double sums[4] = {0, 0, 0, 0};
+    FN(differences)(x, image, pixels, q0, q1, high, sums);
+    if (FN(missed)(count, sums[0], sums[1])) {
+        high = (real)((double)high + sums[0] / count);
+        sums[0] = sums[1] = 0;
+        FN(differences)(x, image, pixels, q0, q1, high, sums);
+    }
+    if (!isfinite(sums[0]) || !isfinite(sums[1])) {
         for (int64_t q = q0, n; q < q1; q += n) {
             n = fc_segment(q, q1, pixels);
             FN(moments_in_double)(x + q / pixels * image + q % pixels, n, 1, m);
         }
         return;
     }
-    squares -= apart * apart / count;
-    fc_merge(m, count, (double)shifts[0] + apart / count, squares > 0 ? squares : 0);
+    double squares = sums[1] - sums[0] * sums[0] / count;
+    fc_merge(m, count, (double)high + sums[0] / count, squares > 0 ? squares : 0);
 }
 
 static void FN(moments_of)(const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1, fc_moments *m)
 {
     for (int64_t q = q0; q < q1; q += FC_NORM_BLOCK)
         FN(moments_of_block)(x, image, pixels, q, fc_min(q1, q + FC_NORM_BLOCK), m);
-}
-
-/* Elements before the first address that is a multiple of a vector's bytes. */
-static inline int64_t FN(before_aligned)(const real *p, int64_t n)
-{
-    return fc_min(n, (int64_t)((size_t)-(uintptr_t)p % FC_VECTOR_BYTES / sizeof(real)));
 }
 
 /* y = (x - high) * scale + shift, past the caches if `stream`. */
@@ -144,36 +178,81 @@ static inline void FN(scale_and_shift)(const real *x, int64_t n, real high, real
                 __builtin_prefetch(y + i + j * VL + n, 1);
             FN(store)(y + i + j * VL, (FN(load)(x + i + j * VL) - h) * s + t);
         }
-    for (; i < n; i += VL)
-        FN(store_n)(y + i, (FN(load_n)(x + i, fc_min(VL, n - i)) - h) * s + t, fc_min(VL, n - i));
+    for (; i + VL <= n; i += VL)
+        FN(store)(y + i, (FN(load)(x + i) - h) * s + t);
+    if (i < n)
+        FN(store_n)(y + i, (FN(load_n)(x + i, n - i) - h) * s + t, n - i);
 }
 
-/* to[0] += sum of g, to[1] += sum of g * (x - high), of n terms in blocks. */
-static inline void FN(products)(const real *g, const real *x, int64_t n, real high, double *to)
+/* to[0] += sum of g, to[1] += sum of g * (x - high), of terms q0 to q1, at most a block of them. */
+static inline void FN(products_of_block)(const real *g, const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1,
+                                         real high, double *to)
 {
-    vec h = FN(splat)(high);
-    for (int64_t end; n > 0; n -= end, g += end, x += end) {
-        vec s[4] = {{0}}, r[4] = {{0}};
+    vec h = FN(splat)(high), s[4] = {{0}}, r[4] = {{0}};
+    ptrdiff_t plane = q0 ? q0 / pixels * image : 0;
+    for (int64_t q = q0, at = q0 ? q0 % pixels : 0, n; q < q1; q += n, at = 0, plane += image) {
+        const real *a = g + plane + at, *b = x + plane + at;
+        int64_t i = 0;
+        n = fc_min(pixels - at, q1 - q);
+        for (; i + 4 * VL <= n; i += 4 * VL)
+            FC_UNROLL for (int j = 0; j < 4; j++) {
+                if (n < FC_NORM_AHEAD) { /* the next set */
+                    __builtin_prefetch(a + i + j * VL + n, 0, 2);
+                    __builtin_prefetch(b + i + j * VL + n, 0, 2);
+                }
+                vec v = FN(load)(a + i + j * VL);
+                s[j] += v;
+                r[j] += v * (FN(load)(b + i + j * VL) - h);
+            }
+        for (; i + VL <= n; i += VL) {
+            vec v = FN(load)(a + i);
+            s[1] += v;
+            r[1] += v * (FN(load)(b + i) - h);
+        }
+        if (i < n) {
+            vec v = FN(load_n)(a + i, n - i);
+            s[2] += v;
+            r[2] += v * (FN(load_n)(b + i, n - i) - h); /* v is 0 behind the end */
+        }
+    }
+    to[0] += (double)FN(sum)((s[0] + s[1]) + (s[2] + s[3]));
+    to[1] += (double)FN(sum)((r[0] + r[1]) + (r[2] + r[3]));
+}
+
+static void FN(products)(const real *g, const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1, real high, double *to)
+{
+    for (int64_t q = q0; q < q1; q += FC_NORM_BLOCK)
+        FN(products_of_block)(g, x, image, pixels, q, fc_min(q1, q + FC_NORM_BLOCK), high, to);
+}
+
+/* Of n terms that lie together, with d = x - high: to += the sums of d, d^2, v and v * d, where v is g, times weights if there are
+ * any. What a gradient needs of a set whose statistics are not known yet, in one pass. */
+static inline void FN(sums_of)(const real *g, const real *x, const real *weight, int64_t n, real high, double to[4])
+{
+    const vec h = FN(splat)(high);
+    for (int64_t end; n > 0; n -= end, g += end, x += end, weight += weight ? end : 0) {
+        vec s[2] = {{0}}, r[2] = {{0}}, t[2] = {{0}}, u[2] = {{0}};
         int64_t i = 0;
         end = fc_min(n, FC_NORM_BLOCK);
-        for (; i + 4 * VL <= end; i += 4 * VL)
-            FC_UNROLL for (int j = 0; j < 4; j++) {
+        for (; i + 2 * VL <= end; i += 2 * VL)
+            FC_UNROLL for (int j = 0; j < 2; j++) {
                 if (end < FC_NORM_AHEAD) { /* the next set */
                     __builtin_prefetch(g + i + j * VL + end, 0, 2);
                     __builtin_prefetch(x + i + j * VL + end, 0, 2);
                 }
-                vec v = FN(load)(g + i + j * VL);
-                s[j] += v;
-                r[j] += v * (FN(load)(x + i + j * VL) - h);
+                vec d = FN(load)(x + i + j * VL) - h, v = FN(load)(g + i + j * VL);
+                v = weight ? v * FN(load)(weight + i + j * VL) : v;
+                s[j] += d, r[j] += d * d, t[j] += v, u[j] += v * d;
             }
         for (; i < end; i += VL) {
             int64_t some = fc_min(VL, end - i);
-            vec v = FN(load_n)(g + i, some);
-            s[0] += v;
-            r[0] += v * (FN(load_n)(x + i, some) - h); /* v is 0 behind the end */
+            vec d = FN(load_n)(x + i, some) - h, v = FN(load_n)(g + i, some);
+            d = some < VL ? FN(keep_n)(d, some) : d;
+            v = weight ? v * FN(load_n)(weight + i, some) : v;
+            s[0] += d, r[0] += d * d, t[0] += v, u[0] += v * d;
         }
-        to[0] += (double)FN(sum)((s[0] + s[1]) + (s[2] + s[3]));
-        to[1] += (double)FN(sum)((r[0] + r[1]) + (r[2] + r[3]));
+        const vec each[4] = {s[0] + s[1], r[0] + r[1], t[0] + t[1], u[0] + u[1]};
+        FN(add_sums)(each, to);
     }
 }
 
@@ -195,8 +274,8 @@ static inline void FN(lead_back)(const real *g, const real *x, int64_t n, real h
                 __builtin_prefetch(gx + i + j * VL + n, 1);
             FN(store)(gx + i + j * VL, FN(load)(g + i + j * VL) * s + ((FN(load)(x + i + j * VL) - h) * b + a));
         }
-    for (; i < n; i += VL) {
-        int64_t some = fc_min(VL, n - i);
-        FN(store_n)(gx + i, FN(load_n)(g + i, some) * s + ((FN(load_n)(x + i, some) - h) * b + a), some);
-    }
+    for (; i + VL <= n; i += VL)
+        FN(store)(gx + i, FN(load)(g + i) * s + ((FN(load)(x + i) - h) * b + a));
+    if (i < n)
+        FN(store_n)(gx + i, FN(load_n)(g + i, n - i) * s + ((FN(load_n)(x + i, n - i) - h) * b + a), n - i);
 }
