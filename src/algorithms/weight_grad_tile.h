@@ -69,7 +69,9 @@ static int FN(wgrad_swaps)(const fc_problem *p)
     double apart = (double)p->axis[2].stride * sizeof(real) / FC_ALIGN; /* lines of x that a scalar takes, from L2 if it is read in place */
     if (p->axis[2].stride > 1 && p->in_channels >= FC_WGRAD_CHANNELS)
         plain *= 1 + (apart < 1 ? apart : 1) * 0.5 * cycle;
-    return taps > 1 ? swapped < 0.9 * plain : swapped <= plain + 2 * cycle * k * c;
+    if (taps == 1)
+        return swapped <= plain + 2 * cycle * k * c;
+    return swapped < (p->axis[2].stride > 1 ? 0.5 : 0.9) * plain; /* phases have short sums of a few taps each */
 }
 
 /* Scalars of the tile, and what is turned to lanes, whose strides lead from one pixel to the next. */
