@@ -46,6 +46,9 @@ class Plan:
     def compute(self, a: Any, b: Any, c: Any, packed: Packed | None = None, extra: Any = None) -> NDArray[Any]: ...
     def pack(self, weight: Any, threads: int) -> Packed | None: ...
 
+class Alike:
+    def __init__(self, *arrays: Any) -> None: ...
+
 class Recipes:
     found: dict[Any, Any]
     limit: int

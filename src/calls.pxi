@@ -20,7 +20,7 @@ cdef enum:
     KEY_WORDS = 128  # longest description
     TEXT_WORDS = 6   # longest word of an option: the name of the longest operator has 41 characters
     # What a part of the description is, so that no two different calls look alike.
-    IS_NONE, IS_FALSE, IS_TRUE, IS_INT, IS_REAL, IS_TEXT, IS_TUPLE, IS_ARRAY
+    IS_NONE, IS_FALSE, IS_TRUE, IS_INT, IS_REAL, IS_TEXT, IS_TUPLE, IS_ARRAY, IS_ALIKE
 
 cdef struct Key:
     int length
@@ -32,11 +32,19 @@ cdef inline void put(Key *key, int64_t word) noexcept:
     key.length += 1
 
 
-cdef bint describe_option(Key *key, object value) except -1:
-    """Adds an option; False where it is of no exact type: 1, 1.0, True and np.int64(1) are equal, but not alike.
+cdef class Alike:
+    """Arrays among the options of a call, or None: their dtypes and shapes alone matter, neither values nor layout.
 
-    Of an array among the options its dtype and shape are described: its values and layout must not matter.
+    An array that is an option by itself has no description: ``stride=np.array([2, 2])`` gives numbers.
     """
+    cdef tuple arrays
+
+    def __init__(self, *arrays):
+        self.arrays = arrays
+
+
+cdef bint describe_option(Key *key, object value) except -1:
+    """Adds an option; False where it is of no exact type: 1, 1.0, True and np.int64(1) are equal, but not alike."""
     cdef int overflow
     cdef double real
     cdef Py_ssize_t length
@@ -70,7 +78,13 @@ cdef bint describe_option(Key *key, object value) except -1:
     if value is None or value is False or value is True:
         put(key, IS_NONE if value is None else IS_TRUE if value else IS_FALSE)
         return True
-    return type(value) is cnp.ndarray and describe_operand(key, value)
+    if type(value) is Alike:
+        put(key, IS_ALIKE | len((<Alike> value).arrays) << 8)
+        for item in (<Alike> value).arrays:
+            if (item is not None and type(item) is not cnp.ndarray) or not describe_operand(key, item):
+                return False
+        return True
+    return False
 
 
 cdef bint describe_operand(Key *key, object value) except -1:
@@ -78,8 +92,10 @@ cdef bint describe_operand(Key *key, object value) except -1:
     cdef cnp.ndarray array
     cdef int axis
     if value is None:
-        put(key, IS_NONE)
-        return True
+        if key.length < KEY_WORDS:
+            put(key, IS_NONE)
+            return True
+        return False
     array = value
     if key.length + 1 + cnp.PyArray_NDIM(array) > KEY_WORDS:
         return False

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from fastconv import _check, plan
 from fastconv._check import Array
+from fastconv._engine import Alike
 from fastconv.functional._gradients import Three, cast
 from fastconv.functional._norm import SetNorm, SetNormGrad, Sets, empty_gradients, prepared
 
@@ -83,7 +84,7 @@ def batch_norm(
     array([[-1.,  2.],
            [ 1.,  2.]])
     """
-    op, options = "batch_norm", (running_mean, running_var, training, eps, channel_axis)
+    op, options = "batch_norm", (Alike(running_mean, running_var), training, eps, channel_axis)
     known: SetNorm | None = plan.recall(op, input, weight, bias, options)
     if known is not None:
         return known.forward(op, input, weight, bias, running_mean, running_var)  # type: ignore[arg-type]
@@ -169,7 +170,7 @@ def batch_norm_backward(
     >>> gx.round(3).ravel(), gw.round(3), gb  # whatever shifts or stretches the batch has no effect
     (array([ 0.204,  0.204, -0.408]), array([-1.225]), array([1.]))
     """
-    op, options = "batch_norm_backward", (mean, var, training, eps, channel_axis, needs)
+    op, options = "batch_norm_backward", (Alike(mean, var), training, eps, channel_axis, needs)
     known: SetNormGrad | None = plan.recall(op, grad_output, input, weight, options)
     if known is not None:
         return known.backward(op, grad_output, input, weight, mean, var)  # type: ignore[arg-type]
@@ -254,7 +255,7 @@ def instance_norm(
     (array([[[-1.,  1.],
             [-1.,  1.]]]), array([[4., 2.]]), array([[1., 4.]]))
     """
-    op, options = "instance_norm", (running_mean, running_var, use_input_stats, eps, channel_axis)
+    op, options = "instance_norm", (Alike(running_mean, running_var), use_input_stats, eps, channel_axis)
     known: SetNorm | None = plan.recall(op, input, weight, bias, options)
     if known is not None:
         return known.forward(op, input, weight, bias, running_mean, running_var)  # type: ignore[arg-type]
@@ -328,7 +329,8 @@ def instance_norm_backward(
     >>> fc.instance_norm_backward(g, x, eps=0.0)  # two values become -1 and 1, whatever they are
     (array([[[0., 0.]]]), array([1.]), array([3.]))
     """
-    op, options = "instance_norm_backward", (running_mean, running_var, use_input_stats, eps, channel_axis, needs)
+    op, given = "instance_norm_backward", Alike(running_mean, running_var)
+    options = (given, use_input_stats, eps, channel_axis, needs)
     known: SetNormGrad | None = plan.recall(op, grad_output, input, weight, options)
     if known is not None:
         return known.backward(op, grad_output, input, weight, running_mean, running_var)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastconv import _check as check
 from fastconv import plan
 from fastconv._check import Array
+from fastconv._engine import Alike
 from fastconv.functional._entropy import Entropies, below_maximum, readable
 from fastconv.functional._reduction import checked, reduced, scale
 from fastconv.functional.softmax import softmax
@@ -76,7 +77,7 @@ def cross_entropy(
     >>> round(float(cross_entropy(scores, [1, -100])), 4)
     0.2877
     """
-    op, options = "cross_entropy", (target, weight, ignore_index, reduction, label_smoothing)
+    op, options = "cross_entropy", (Alike(target, weight), ignore_index, reduction, label_smoothing)
     known: Entropies | None = plan.recall(op, input, None, None, options)
     if known is not None and readable(target):
         losses = known.take(input, target)
@@ -138,7 +139,7 @@ def cross_entropy_backward(
     array([[ 0.125, -0.125],
            [-0.25 ,  0.25 ]])
     """
-    op, options = "cross_entropy_backward", (target, weight, ignore_index, reduction, label_smoothing)
+    op, options = "cross_entropy_backward", (Alike(target, weight), ignore_index, reduction, label_smoothing)
     known = _recalled(op, grad_output, input, target, reduction, options)
     if known is not None:
         return known
@@ -156,7 +157,7 @@ def cross_entropy_and_gradient(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None, ignore_index: int, reduction: str, smoothing: float
 ) -> tuple[Any, NDArray[Any]]:
     """Return what `cross_entropy` and, for a gradient of 1, `cross_entropy_backward` return, with one exponential."""
-    op, options = "cross_entropy", (target, weight, ignore_index, reduction, smoothing)
+    op, options = "cross_entropy", (Alike(target, weight), ignore_index, reduction, smoothing)
     known: Entropies | None = plan.recall(op, input, None, None, options)
     if known is not None and readable(target):
         both = known.gradient(input, target, 1 / known.samples if reduction == "mean" else 1.0)
@@ -302,7 +303,7 @@ def nll_loss(
     >>> nll_loss(np.array([[-1.0, -2.0], [-3.0, -4.0]]), [0, 1])
     np.float64(2.5)
     """
-    op, options = "nll_loss", (target, weight, ignore_index, reduction)
+    op, options = "nll_loss", (Alike(target, weight), ignore_index, reduction)
     known: Entropies | None = plan.recall(op, input, None, None, options)
     if known is not None and readable(target):
         losses = known.take(input, target)
@@ -363,7 +364,7 @@ def nll_loss_backward(
     array([[-0.5,  0. ],
            [ 0. , -0.5]])
     """
-    op, options = "nll_loss_backward", (target, weight, ignore_index, reduction)
+    op, options = "nll_loss_backward", (Alike(target, weight), ignore_index, reduction)
     known = _recalled(op, grad_output, input, target, reduction, options)
     if known is not None:
         return known

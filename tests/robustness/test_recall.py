@@ -14,6 +14,7 @@ from calls import all_calls
 
 import fastconv as fc
 from fastconv import plan
+from fastconv._engine import Alike
 
 ALL = all_calls({1: (9,), 2: (6, 7), 3: (4, 3, 5)}, batch=2, channels=4, outputs=6)
 WEIGHTED = ("conv", "linear", "locally_connected")
@@ -161,17 +162,53 @@ def test_options_that_no_key_describes_are_checked_each_time() -> None:
                 call(algorithm=algorithm)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "value", "other"),
+    [
+        ("conv2d", "stride", np.array([2, 2]), np.array([1, 1])),
+        ("conv2d", "stride", np.array(2), np.array(1)),
+        ("conv2d", "dilation", (np.array(1), 1), (np.array(2), 1)),
+        ("conv2d_backward", "padding", np.array([1, 1]), np.array([2, 1])),
+        ("locally_connected2d", "stride", np.array([2, 2]), np.array([1, 1])),
+        ("softmax", "dim", np.array(1), np.array(0)),
+        ("layer_norm", "normalized_shape", np.array([6, 7]), np.array([7, 6])),
+        ("group_norm", "num_groups", np.array(2), np.array(1)),
+    ],
+)
+def test_numbers_in_arrays_count(name: str, option: str, value: Any, other: Any) -> None:
+    """An array for an option tells numbers: two of one shape are two options."""
+    call = SHORT[name]
+    plan.clear()
+    want = outcome(lambda: call(**{option: other}))
+    plan.clear()
+    assert outcome(lambda: call(**{option: value})) == outcome(call) != want
+    assert outcome(lambda: call(**{option: other})) == want
+
+
+def test_arrays_of_many_axes_have_no_key_or_a_whole_one() -> None:
+    """A description has room for some 128 sizes: what does not fit is not found again."""
+    for second in range(50, 65):
+        x, w = np.ones((1,) * 64, np.float32), np.ones((1,) * second, np.float32)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="weight"):
+                fc.batch_norm(x, np.ones(1), np.ones(1), w)
+
+
 def test_keys_of_different_calls_differ() -> None:
     """Neighbouring parts of a description do not run into each other."""
     x = np.ones((1, 2, 3), np.float32)
     options = [(), ((),), (0,), (False,), (None,), ("",), ("0",), ((0,),), (0, 0), ((0, 0),), ((0,), 0), (0, (0,))]
     options += [("auto",), ("auto\0",), ("a", "uto"), (("auto",),), (1,), (True,), ((1,),), (2,), (3,)]
-    options += [(1.0,), (0.0,), (-0.0,), (5e-324,), (x,), (x[0],), (x.astype(np.float64),), ((x,),), (x, None)]
+    arrays = [(), (x,), (x[0],), (x.astype(np.float64),), (x, None), (x, x), (None,)]
+    options += [(Alike(*each),) for each in arrays]
+    options += [(1.0,), (0.0,), (-0.0,), (5e-324,), ((Alike(x),),), (Alike(x), 1)]
     keys = [plan._recipes.key(op, *operands, o) for op in ("a", "b") for operands in operands_of(x) for o in options]
     assert None not in keys
     assert len(set(keys)) == len(keys)
     assert plan._recipes.key("a", x, x, x, (np.float64(1),)) is None
     assert plan._recipes.key("a", x, x, x, (np.int64(1),)) is None
+    assert plan._recipes.key("a", x, x, x, (x,)) is None
+    assert plan._recipes.key("a", x, x, x, (Alike([1.0]),)) is None
 
 
 def operands_of(x: np.ndarray) -> list[tuple[Any, Any, Any]]:
