@@ -41,9 +41,10 @@ class Entropies(NamedTuple):
 
     def reduced(self, losses: Array, reduction: str) -> Any:
         """Return what `take` returned as the caller wants it."""
-        if reduction == "none":
-            return losses[:-1].reshape(self.lines).astype(self.kind)
-        return self.kind.type(losses[-1] / self.samples if reduction == "mean" else losses[-1])
+        with np.errstate(all="ignore"):  # a float32 may overflow
+            if reduction == "none":
+                return losses[:-1].reshape(self.lines).astype(self.kind)
+            return self.kind.type(losses[-1] / self.samples if reduction == "mean" else losses[-1])
 
     def gradient(self, x: Any, target: Array, share: float | Array) -> tuple[Array, Array] | None:
         """Return the losses as `take` does, and the gradient, if `share` is that of each loss."""

@@ -48,7 +48,8 @@ class _Recipe(NamedTuple):
             return compute(op, self.plan, x, t, self.numbers, grad)
         if type(grad) is not float and grad.ndim:
             result = compute(op, self.plan, x, t, self.numbers, third)
-            result *= grad
+            with np.errstate(all="ignore"):  # 0 * inf is NaN, as it should be
+                result *= grad
             return result
         numbers = self.numbers.copy()
         numbers[2] = grad / self.divisor
@@ -113,7 +114,9 @@ def slope(
     checked(op, reduction)
     _check.one_shape(op, x, t)
     form = form_of(x)
-    return slopes(op, form, grad_output if number else grad, x, t, reduction, None, key).astype(dtype, copy=False)
+    result = slopes(op, form, grad_output if number else grad, x, t, reduction, None, key)
+    with np.errstate(all="ignore"):  # where float16 overflows
+        return result.astype(dtype, copy=False)
 
 
 def slopes(

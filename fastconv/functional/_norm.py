@@ -204,5 +204,8 @@ class RowNormGrad(NamedTuple):
         needs, spread = self.needs, self.norm.spread
         sums = np.empty((2, *self.shape) if spread == 1 else (2, *self.shape, spread), x.dtype)
         gx = _led_back(op, self.plan, needs[0], (gy, x, self.norm.each(weight)), sums)
-        gw, gb = sums if spread == 1 else sums.sum(axis=-1)
+        if not (needs[1] or needs[2]):
+            return gx, None, None
+        with np.errstate(all="ignore"):
+            gw, gb = sums if spread == 1 else sums.sum(axis=-1)
         return gx, gw if needs[1] else None, gb if needs[2] else None

@@ -167,9 +167,10 @@ FC_INLINE void FN(classes_strand)(const int entropy, const FN(softmax_state) *s,
     real *gx = (real *)(void *)call->array[3].data;
     const int64_t lines = s->inner == 1 ? 1 : l.some;
     const int64_t line = s->inner == 1 ? number : number / s->blocks * s->inner + number % s->blocks * VL;
-    const int64_t *target = (const int64_t *)(const void *)call->array[1].data + line;
+    int64_t target[VL]; /* read once: who else writes to them must not lead us astray */
     double *loss = (double *)(void *)call->extra + line;
     vec most = FN(zero)(), share = most, log = most;
+    memcpy(target, (const int64_t *)(const void *)call->array[1].data + line, (size_t)lines * sizeof *target);
     for (int64_t i = 0; i < lines; i++)
         if (target[i] < 0 || target[i] >= s->classes) {
             call->failed = 1;

@@ -24,7 +24,7 @@ static inline void fc_merge(fc_moments *m, double count, double mean, double squ
         return;
     }
     double total = m->count + count, apart = mean - m->mean;
-    m->mean += apart * count / total;
+    m->mean += isfinite(apart) ? apart * count / total : mean; /* an infinite mean stays, two of both signs make NaN */
     m->squares += squares + apart * apart * m->count * count / total;
     m->count = total;
 }

@@ -165,6 +165,21 @@ def test_targets_are_checked_in_every_call(name: str) -> None:
         np.testing.assert_array_equal(back(1.0, x, other), back(1.0, x, right))
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_what_overflows_does_so_quietly_in_every_call(reduction: str) -> None:
+    """Also where a call is found again, and where gradients are multiplied by infinities or turned to float16."""
+    scores, right = np.array([[3e38, -3e38], [3e38, -3e38]], np.float32), np.array([1, 1])
+    half, other = np.full(5, 6e4, np.float16), np.full(5, -6e4, np.float16)
+    logits, zeros = np.array([-1000.0, 1.0], np.float32), np.zeros(2, np.float32)
+    for _ in range(2):
+        with np.errstate(all="raise"):
+            assert np.isinf(F.cross_entropy(scores, right, reduction=reduction)).all()
+            assert np.isinf(F.mse_loss_backward(1e4, half, other, reduction="sum")).all()
+            grad = F.binary_cross_entropy_with_logits_backward(zeros + np.inf, logits, zeros, reduction="none")
+        assert np.isnan(grad[0])
+        assert grad[1] == np.inf
+
+
 def test_the_same_bits_at_any_number_of_threads() -> None:
     rng = np.random.default_rng(0)
     x, t = (rng.standard_normal((300, 1000)).astype(np.float32) for _ in range(2))

@@ -252,6 +252,35 @@ def test_nan_and_infinity_spread_over_their_channel_alone(shape: tuple[int, ...]
     np.testing.assert_allclose(y[:, ::2], clean[:, ::2], atol=1e-5)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("shape", [(4, 3, 5, 5), (3, 2, 1600), (300, 3)], ids=str)
+def test_the_mean_of_a_channel_with_an_infinity_is_infinite(shape: tuple[int, ...], isa: str) -> None:
+    """Wherever it stands: in the first image, whose moments the others' are merged into, too."""
+    for place in (0, shape[0] // 2, shape[0] - 1):
+        x = draw(*shape, dtype=np.float32)
+        x[place, 0] = np.inf
+        x[place, 1] = -np.inf
+        with isa_limit(isa):
+            mean = fc.batch_norm(x, training=True)[1]
+            assert list(mean[:2]) == [np.inf, -np.inf]
+            x[0, 0], x[-1, 0] = np.inf, -np.inf
+            assert np.isnan(fc.batch_norm(x, training=True)[1][0])
+
+
+def test_which_gradients_are_asked_for_warns_of_nothing() -> None:
+    """Sums that no one asked for are not made: their room is as memory was."""
+    x = draw(6, 4, 2, 2, dtype=np.float32)
+    full = fc.group_norm_backward(x, x, 2)
+    for needs in [(True, False, False), (False, False, True), (False, False, False)]:
+        for _ in range(3):
+            junk = [np.full((2, 4, 4), np.nan, np.float32) for _ in range(8)]  # what memory holds that is given back
+            del junk
+            with np.errstate(all="raise"):
+                found = fc.group_norm_backward(x, x, 2, needs=needs)
+            for a, b, need in zip(found, full, needs, strict=True):
+                assert (a is None) if not need else np.array_equal(a, b)
+
+
 # ----------------------------------------------------------------------------------------------------------- gradients
 
 CASES: dict[str, tuple[Any, Any, tuple[int, ...], tuple[int, ...] | None]] = {
