@@ -173,11 +173,9 @@ def cross_entropy_and_gradient(
             losses, slopes = found.classes(check.dense(op, "input", x), goal.picks, _share(1.0, goal, reduction))
             return _counted(found, losses, goal, reduction, dtype), np.asarray(_ignoring(slopes, goal), dtype)
         below = below_maximum(op, x, goal.axis)
-        shares = np.exp(below)
-        sums = shares.sum(axis=goal.axis, keepdims=True)
+        sums = np.exp(below).sum(axis=goal.axis, keepdims=True)
         loss = reduced(_cross_entropies(below, sums, goal), reduction, dtype, goal.divisor)
-        shares /= sums
-        return loss, np.asarray(_slopes(shares, goal, factor), dtype)
+        return loss, np.asarray(_slopes(softmax(x, goal.axis), goal, factor), dtype)
 
 
 def _cross_entropies(below: Array, sums: Array, goal: _Goal) -> Array:

@@ -203,7 +203,7 @@ static void FN(im2col_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
         int64_t pixels = fc_min(FC_PIXELS, end - p0), segments = FN(segments)(&c, linear, p0, pixels, seg);
         for (int64_t r = 0; r < reds; r += channels) {
             int64_t m = fc_min(channels, reds - r), wraps = r + m == reds;
-            if (c.taps == 1) { /* else most of it is in the cache already */
+            if (c.taps == 1 && c.axis[2].xstep <= FC_PIXELS) { /* else most of it is in the cache already, or far apart */
                 job.next = from + (wraps ? 0 : r + m) * x->stride[1] + FN(im2col_at)(&c, x, wraps ? p0 + FC_PIXELS : p0);
                 job.next_channel = x->stride[1];
                 job.next_channels = wraps ? fc_min(channels, reds) : fc_min(channels, reds - r - m);

@@ -89,8 +89,8 @@ def test_memory_beside_the_result_is_measured() -> None:
     found = memory.extra_memory(with_ten_megabytes_aside)
     if found is None:
         pytest.skip("this system does not tell the peak")
-    assert 9e6 < found < 12e6
-    assert memory.extra_memory(lambda: np.ones(20_000_000, np.uint8)) < 2e6
+    assert 9e6 < found < 13e6  # huge pages of 2 MB round it up
+    assert memory.extra_memory(lambda: np.ones(20_000_000, np.uint8)) < 3e6
 
 
 def test_the_limit_that_binds() -> None:
