@@ -66,16 +66,25 @@ typedef struct {
     vec high, scale, shift, slope;
 } FN(row_factors);
 
+/* All is loaded before anything is multiplied: compilers fuse a product and a sum where no branch is between them, and which lanes
+ * are some of a vector depends on where a result lies in memory, its bits must not. */
 FC_INLINE vec FN(row_scaled)(const real *x, const real *weight, const real *bias, int64_t i, int64_t some, const FN(row_factors) *f)
 {
-    vec v = FN(times_weight)((FN(load_some)(x + i, some) - f->high) * f->scale + f->shift, weight, i, some);
-    return bias ? v + FN(load_some)(bias + i, some) : v;
+    vec d = FN(load_some)(x + i, some) - f->high, w = FN(splat)(1), b = FN(splat)((real)-0.0);
+    if (weight)
+        w = FN(load_some)(weight + i, some);
+    if (bias)
+        b = FN(load_some)(bias + i, some);
+    return (d * f->scale + f->shift) * w + b;
 }
 
 FC_INLINE vec FN(row_led)(const real *g, const real *x, const real *weight, int64_t i, int64_t some, const FN(row_factors) *f)
 {
-    vec v = FN(times_weight)(FN(load_some)(g + i, some), weight, i, some);
-    return v * f->scale + ((FN(load_some)(x + i, some) - f->high) * f->slope + f->shift);
+    vec d = FN(load_some)(x + i, some) - f->high, v = FN(load_some)(g + i, some), w = FN(splat)(1);
+    if (weight)
+        w = FN(load_some)(weight + i, some);
+    v *= w;
+    return v * f->scale + (d * f->slope + f->shift);
 }
 
 /* Both write from the last block to the first: what was read last lies nearest. */

@@ -11,6 +11,7 @@ from helpers import DTYPES, ISAS, LAYOUTS, THREADS, WIDTHS, Array
 import fastconv as fc
 from fastconv import plan, reference
 from fastconv._config import isa_limit
+from fastconv.functional._norm import RowNorm, RowNormGrad, Sets
 
 #: Planes and columns, with pixels and channels around the lanes of every vector; parts are of 2**20 terms.
 SHAPES = [
@@ -265,6 +266,29 @@ def test_the_mean_of_a_channel_with_an_infinity_is_infinite(shape: tuple[int, ..
             assert list(mean[:2]) == [np.inf, -np.inf]
             x[0, 0], x[-1, 0] = np.inf, -np.inf
             assert np.isnan(fc.batch_norm(x, training=True)[1][0])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_bits_do_not_depend_on_where_a_large_result_lies(isa: str) -> None:
+    """Stored past the caches, vectors begin where the result's address is a multiple of theirs."""
+    x, g = draw(5, 900_000, dtype=np.float32), draw(5, 900_000, dtype=np.float32, seed=1)
+    w, b = draw(900_000, dtype=np.float32, seed=2), draw(900_000, dtype=np.float32, seed=3)
+    sets = Sets(5, 1, 1, 1, 900_000)
+    with isa_limit(isa):
+        forward = RowNorm.of(x, sets, 1e-5).plan
+        backward = RowNormGrad.of(x, sets, (900_000,), 1e-5, (True, False, False)).plan
+        for found, operands in (
+            (forward, (x, w, b)),
+            (forward, (x, w, None)),
+            (backward, (g, x, w)),
+            (backward, (g, x, None)),
+        ):
+            seen = set()
+            for offset in (0, 1, 6):
+                y = np.empty(x.size + 8, np.float32)[offset : x.size + offset].reshape(x.shape)
+                found.run(*operands, y, 2)
+                seen.add(y.tobytes())
+            assert len(seen) == 1
 
 
 def test_which_gradients_are_asked_for_warns_of_nothing() -> None:
