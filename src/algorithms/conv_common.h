@@ -44,6 +44,19 @@ static void FN(pack_kernel)(const real *w, ptrdiff_t row, int64_t rows, int64_t 
     }
 }
 
+/* Whether no element is infinite or NaN. */
+static int FN(all_finite)(const real *v, int64_t n)
+{
+    vec sum[4] = {FN(zero)(), FN(zero)(), FN(zero)(), FN(zero)()};
+    int64_t i = 0;
+    for (; i + 4 * VL <= n; i += 4 * VL)
+        for (int64_t j = 0; j < 4; j++)
+            sum[j] += FN(zero)() * FN(load)(v + i + j * VL);
+    for (; i < n; i += VL)
+        sum[0] += FN(zero)() * FN(load_n)(v + i, fc_min(VL, n - i));
+    return FN(sum)(sum[0] + sum[1] + sum[2] + sum[3]) == 0;
+}
+
 /* Where a box's results go: y plus the strides of one result channel and of a step along each axis of the box. */
 typedef struct {
     real *y;

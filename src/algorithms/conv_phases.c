@@ -9,7 +9,8 @@
  *
  * Few result channels (first layers, at any stride) would leave lanes empty. There pixels are in the lanes: a row of
  * results reads consecutive positions of the panel, so that a box is one flat run with gaps, and fma_taps computes all
- * channels of a phase or two. Taps that only one of these has are zero in the other. */
+ * channels of a phase or two. Taps that only one of these has are zero in the other; where sums are not finite, they are taken
+ * again without. */
 
 #define FC_PHASES_MOST 64   /* of the product of the strides */
 #define FC_PHASES_TAPS 1024 /* of the kernel */
@@ -349,6 +350,40 @@ static void FN(phases_flat)(const FN(phases_job) *job, const fc_box *box, const 
     }
 }
 
+/* The same sums a tap at a time, each for its own phase: in the others of its block a zero stands for it, and zero times infinity
+ * is no term of any sum. */
+static void FN(phases_apart)(const FN(phases_job) *job, const fc_box *box, const fc_panel *panel, int64_t r, int64_t reds,
+                             int64_t rows, const real *weights, const FN(phases_results) *to)
+{
+    const fc_phase_blocks *b = job->blocks;
+    int64_t run = (box->j[1] - 1) * panel->row + box->j[2];
+    for (int64_t k = 0; k < b->blocks; k++)
+        for (int64_t e = b->block[k].first; e < b->block[k].first + b->block[k].phases; e++)
+            for (int64_t slice = 0; slice < box->n * box->j[0]; slice++)
+                for (int64_t q = 0; q < reds; q++)
+                    for (int64_t t = b->element_from[e]; t < b->element_from[e + 1]; t++) {
+                        const real *from = job->inputs + (slice / box->j[0] * panel->channels + r + q) * panel->plane +
+                                           slice % box->j[0] * panel->slice;
+                        const real *w = weights + reds * b->block[k].before +
+                                        (q * b->block[k].taps + b->tap[t]) * b->block[k].lanes + (e - b->block[k].first) * rows;
+                        for (int64_t i = 0; i < run; i += FC_TAPS_NV * VL)
+                            FN(fma_taps)((int)rows, (int)fc_min(FC_TAPS_NV, fc_ceil_div(run - i, VL)), w,
+                                         b->at + b->block[k].tap_from + b->tap[t], 1, from + i,
+                                         (FN(dest)){(real *)to->turned + e * rows * to->pitch + slice * to->slice + i, to->pitch,
+                                                    r + q > 0 || t > b->element_from[e]});
+                    }
+}
+
+static int FN(phases_finite)(const fc_box *box, const fc_panel *panel, int64_t lanes, const FN(phases_results) *sums)
+{
+    int64_t run = (box->j[1] - 1) * panel->row + box->j[2];
+    for (int64_t k = 0; k < lanes; k++)
+        for (int64_t slice = 0; slice < box->n * box->j[0]; slice++)
+            if (!FN(all_finite)(sums->turned + k * sums->pitch + slice * sums->slice, run))
+                return 0;
+    return 1;
+}
+
 /* Where sums with channels in the lanes lie: [residue of d][of h][pixel][residue of w][lane], so that a row of results is one run
  * of vectors, in which its phases alternate. Returns the vectors before pixel 0 of phase e. */
 static int64_t FN(phases_place)(const fc_problem *p, int64_t e, int64_t pixels)
@@ -464,6 +499,11 @@ static void FN(phases_compute)(const fc_plan *plan, fc_call *call, int64_t task,
             else
                 FN(phases_chunk)(&job, p, r, reds, weights, sums);
         }
+        int filled_up = s->per_block && b->weights > b->element_from[b->phases] * rows; /* with zeros, see above */
+        if (filled_up && !FN(phases_finite)(&box, &panel, b->phases * rows, &results))
+            for (int64_t r = 0; r < u.reds; r += s->chunk)
+                FN(phases_apart)(&job, &box, &panel, r, fc_min(s->chunk, u.reds - r), rows,
+                                 packed + kb * s->row_weights + r * b->weights, &results);
         if (s->per_block)
             FN(phases_store)(p, &box, &call->array[3], &call->array[2], g * u.rows + k0, rows, &results);
         else

@@ -179,17 +179,7 @@ static void FN(wgrad_box_inside)(const fc_corr *c, FN(wgrad_sums) *to, const fc_
     }
 }
 
-/* Whether no element is infinite or NaN. */
-static int FN(wgrad_finite)(const real *v, int64_t n)
-{
-    vec sum[4] = {FN(zero)(), FN(zero)(), FN(zero)(), FN(zero)()};
-    for (int64_t i = 0; i < n; i += 4 * VL)
-        for (int64_t j = 0; j < 4 && i + j * VL < n; j++)
-            sum[j] += FN(zero)() * FN(load)(v + i + j * VL);
-    return FN(sum)(sum[0] + sum[1] + sum[2] + sum[3]) == 0;
-}
-
-/* The same for a run of pixels of one image, with patches. */
+/* Fills patches, turned gradient and both tables for a run of pixels of one image. */
 static int64_t FN(wgrad_patches)(const FN(wgrad_state) *s, const fc_corr *c, const fc_call *call, const FN(wgrad_tile) *t,
                                  int64_t block, real *inputs, real *turned, ptrdiff_t *row_at, ptrdiff_t *pixel_at,
                                  FN(segment) *seg)
@@ -278,7 +268,7 @@ static void FN(wgrad_compute)(const fc_plan *plan, fc_call *call, int64_t slice,
             pixels = box.pixels;
             if (pixels > 0)
                 FN(wgrad_box)(&c, &o, &to.t, &box, inputs, turned, row_at, pixel_at);
-            int inside = s->swapped && !FN(wgrad_finite)(turned, pixels * fc_round_up(to.t.rows, VL));
+            int inside = s->swapped && !FN(all_finite)(turned, pixels * fc_round_up(to.t.rows, VL));
             if (!to.add && (inside || pixels == 0))
                 FN(fill_run)(to.acc, 0, s->tile);
             if (inside)

@@ -60,14 +60,6 @@ static ptrdiff_t FN(dwgrad_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t s
     return mode == FC_PACK ? 0 : s->bunches;
 }
 
-static int FN(all_finite)(const real *v, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        if (!(v[i] - v[i] == 0))
-            return 0;
-    return 1;
-}
-
 /* A box's slice d of one result channel's gradient, in a run of the panel's pitch. */
 static void FN(dwgrad_flat)(const fc_box *box, const fc_panel *panel, const fc_array *gy, int64_t channel, int64_t d, real *flat)
 {

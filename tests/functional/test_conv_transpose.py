@@ -137,6 +137,30 @@ def test_elements_that_no_tap_reaches_are_the_bias(algorithm: str) -> None:
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_an_infinity_reaches_the_results_that_meet_it_alone(dtype: Any, algorithm: str, isa: str) -> None:
+    """Also where vectors hold two phases of the stride, which have not all taps in common."""
+    for conv in (
+        Conv(2, 3, 40, (9, 11), (3, 3), stride=2),
+        Conv(2, 1, 5, (14,), (7,), stride=4, padding=2),
+        Conv(2, 1, 5, (6, 9, 9), (2, 3, 3), stride=(1, 2, 2), padding=1),
+    ):
+        x, w, b, _ = data_of(conv, dtype)
+        forward, options = operators(conv)[0], {**options_of(conv), "algorithm": algorithm}
+        naive = operators(conv, reference)[0]
+        met = naive(np.eye(1, x.size, x.size // 2).reshape(x.shape), np.ones_like(w), None, **options_of(conv)) > 0
+        x.flat[x.size // 2] = 0
+        clean = naive(x, w, b, **options_of(conv))
+        x.flat[x.size // 2] = np.inf
+        with isa_limit(isa):
+            y = forward(x, np.abs(w) + 1, b, **options)
+            same = forward(x, w, b, **options)
+        assert np.isinf(y[met]).all()
+        assert_same(same[~met], clean[~met])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_the_same_bits_at_any_number_of_threads(dtype: Any, algorithm: str, isa: str) -> None:
     rng = np.random.default_rng(7)
     for conv in (
