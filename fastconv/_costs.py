@@ -120,7 +120,8 @@ def direct_cycles(s: Sizes, lanes: int) -> float:
     if s.images > s.batch:  # groups are small, and what they move stays in the caches
         packing = (0.5 if s.forward else 1.0) * weights * s.images / s.batch
         return s.inside * s.macs * vectors + packing + 0.8 * inputs + 0.8 * results
-    copied = 0.3 if s.linear and s.reads <= _IN_PLACE else 1.5
+    in_place = s.linear and s.reads <= _IN_PLACE and products_a_cycle() == 1  # narrow vectors wait for their scalars
+    copied = 0.8 if in_place else 1.5
     return s.inside * s.macs * vectors + 16 / lanes * (1.8 * weights + copied * inputs + 1.15 * results)
 
 

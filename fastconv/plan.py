@@ -183,7 +183,7 @@ def _depthwise_risk(problem: ConvProblem, s: Sizes, strided: bool) -> float:
     if s.reds == 1:
         return 1.0
     if problem.groups == 1:
-        return 1.8 if strided else 1.4
+        return 1.8 if strided else 1.6
     return 1.25 if s.rows > 8 else 1.15
 
 

@@ -66,25 +66,16 @@ typedef struct {
     vec high, scale, shift, slope;
 } FN(row_factors);
 
-/* All is loaded before anything is multiplied: compilers fuse a product and a sum where no branch is between them, and which lanes
- * are some of a vector depends on where a result lies in memory, its bits must not. */
 FC_INLINE vec FN(row_scaled)(const real *x, const real *weight, const real *bias, int64_t i, int64_t some, const FN(row_factors) *f)
 {
-    vec d = FN(load_some)(x + i, some) - f->high, w = FN(splat)(1), b = FN(splat)((real)-0.0);
-    if (weight)
-        w = FN(load_some)(weight + i, some);
-    if (bias)
-        b = FN(load_some)(bias + i, some);
-    return (d * f->scale + f->shift) * w + b;
+    vec v = FN(times_weight)((FN(load_some)(x + i, some) - f->high) * f->scale + f->shift, weight, i, some);
+    return bias ? v + FN(load_some)(bias + i, some) : v;
 }
 
 FC_INLINE vec FN(row_led)(const real *g, const real *x, const real *weight, int64_t i, int64_t some, const FN(row_factors) *f)
 {
-    vec d = FN(load_some)(x + i, some) - f->high, v = FN(load_some)(g + i, some), w = FN(splat)(1);
-    if (weight)
-        w = FN(load_some)(weight + i, some);
-    v *= w;
-    return v * f->scale + (d * f->slope + f->shift);
+    vec v = FN(times_weight)(FN(load_some)(g + i, some), weight, i, some);
+    return v * f->scale + ((FN(load_some)(x + i, some) - f->high) * f->slope + f->shift);
 }
 
 /* Both write from the last block to the first: what was read last lies nearest. */
@@ -93,12 +84,9 @@ static void FN(row_forward)(const real *x, int64_t n, fc_centre c, const real *w
     const FN(row_factors) f = {FN(splat)((real)c.high), FN(splat)((real)c.inverse), FN(splat)((real)(-c.low * c.inverse)), FN(zero)()};
     for (int64_t end = n, i; end > 0; end = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK)) {
         i = (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK;
-        if (stream) {
-            int64_t some = FN(before_aligned)(y + i, end - i);
-            FN(store_n)(y + i, FN(row_scaled)(x, weight, bias, i, some, &f), some);
-            for (i += some; i + VL <= end; i += VL)
+        if (stream && !FN(before_aligned)(y + i, end - i)) /* else lanes would depend on the address, and with them roundings */
+            for (; i + VL <= end; i += VL)
                 FN(stream)(y + i, FN(row_scaled)(x, weight, bias, i, VL, &f));
-        }
         for (; i + VL <= end; i += VL)
             FN(store)(y + i, FN(row_scaled)(x, weight, bias, i, VL, &f));
         if (i < end)
@@ -156,12 +144,9 @@ static void FN(row_back)(const real *g, const real *x, int64_t n, fc_centre c, c
                                FN(splat)((real)(-c.inverse * mean[0] - slope * c.low)), FN(splat)((real)slope)};
     for (int64_t end = n, i; end > 0; end = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK)) {
         i = (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK;
-        if (stream) {
-            int64_t some = FN(before_aligned)(gx + i, end - i);
-            FN(store_n)(gx + i, FN(row_led)(g, x, weight, i, some, &f), some);
-            for (i += some; i + VL <= end; i += VL)
+        if (stream && !FN(before_aligned)(gx + i, end - i))
+            for (; i + VL <= end; i += VL)
                 FN(stream)(gx + i, FN(row_led)(g, x, weight, i, VL, &f));
-        }
         for (; i + VL <= end; i += VL)
             FN(store)(gx + i, FN(row_led)(g, x, weight, i, VL, &f));
         if (i < end)
