@@ -217,9 +217,7 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
         if winograd < plain:
             return "winograd", f"36 products for all taps over a tile instead of 144 (3x3) or 100 (5x5) {estimate}"
         return "direct", f"transforms would cost more than Winograd's products save {estimate}"
-    if wgrad_swapped_cycles(problem, s, lanes) <= wgrad_direct_cycles(problem, s, lanes):
-        return "direct", "input channels in the lanes, since they fill them better; the output's gradient broadcast"
-    return "direct", "output channels in the lanes, inputs broadcast from where they lie or from a padded panel"
+    return "direct", "output or input channels in the lanes, whichever fill them better; the other operand broadcast"
 
 
 # ---------------------------------------------------------------------------------------------------- plans

@@ -4,8 +4,9 @@
  * box read the same output gradients, and together their results fill whole rows. So one task computes them all: it
  * copies the gradients into one panel that covers what any phase reads, goes through the sum in chunks with fma_rows
  * (result channels in the lanes, see conv_direct.c) into sums in which the phases alternate as they do in a row of
- * results, so that one transpose writes it; residues that no tap reaches are zero there. Every weight is used in one phase only: they are packed all together, for each
- * chunk [block][c][t][lane], from one transpose of the whole kernel.
+ * results, so that one transpose writes it; residues that no tap reaches are zero there. Every weight is used in one
+ * phase only: they are packed all together, for each chunk [block][c][t][lane], straight to their places where each
+ * phase has a block of its own, else from a transpose of the whole kernel.
  *
  * Few result channels (first layers, at any stride) would leave lanes empty. There pixels are in the lanes: a row of
  * results reads consecutive positions of the panel, so that a box is one flat run with gaps, and fma_taps computes all

@@ -376,7 +376,8 @@ static void FN(wgw_finish)(const fc_plan *plan, const fc_call *call, const FN(wg
     for (int64_t k = k0; k < k1; k++) {
         real *to = FN(wgw_result)(plan, call, at, t, k);
         for (int64_t c = 0; c < t->channels; c += FC_LANES)
-            (s->side == 3 ? FN(wgw_inverse) : FN(wgw_inverse_5))(m + k * s->per_k + c * FC_WINO_F, fc_min(FC_LANES, t->channels - c), to + c * channel, channel);
+            (s->side == 3 ? FN(wgw_inverse) : FN(wgw_inverse_5))(m + k * s->per_k + c * FC_WINO_F,
+                                                                 fc_min(FC_LANES, t->channels - c), to + c * channel, channel);
     }
 }
 
