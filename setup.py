@@ -39,6 +39,7 @@ if only := os.environ.get("FASTCONV_ONLY_ISA"):  # for whoever changes a kernel 
 WARNINGS = [] if WINDOWS else ["-Wall", "-Wextra", "-Wconversion", "-Werror=implicit-function-declaration"]
 WARNINGS += ["-Werror"] if os.environ.get("FASTCONV_WERROR") else []
 SOURCES = [str(p) for p in sorted(Path("src").rglob("*.*")) if p.suffix in {".h", ".inc", ".c", ".pxi"}]
+DEPENDS = ["setup.py", *SOURCES]  # of every object; the stamp of options joins them
 NO_COMPILER = """
 fastconv is compiled from C, and {missing}. Install what is missing and try again:
   Debian, Ubuntu   apt install build-essential python3-dev
@@ -80,6 +81,16 @@ def openmp_flags(compiler) -> tuple[list[str], list[str]]:
     return [], []
 
 
+def options_stamp(folder: Path, options: object) -> str:
+    """Return the path of a file that is newer than objects which were made with other options."""
+    stamp = folder / "options.txt"
+    text = "\n".join([repr(options), *(f"{name}={os.environ.get(name)}" for name in ("CC", "CFLAGS", "LDFLAGS"))])
+    if not stamp.exists() or stamp.read_text() != text:
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(text)
+    return str(stamp)
+
+
 class BuildLibraries(build_clib):
     """build_clib, all libraries at once, by a compiler that is known to work."""
 
@@ -90,6 +101,8 @@ class BuildLibraries(build_clib):
         self.openmp = openmp_flags(self.compiler)
         for _, library in libraries:
             library["cflags"] += self.openmp[0]  # cpu.c reports it
+        self.stamp = options_stamp(Path(self.build_temp), [(lib["cflags"], lib["macros"]) for _, lib in libraries])
+        DEPENDS.append(self.stamp)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(super().build_libraries, [[library] for library in libraries]))
 
@@ -109,6 +122,7 @@ class BuildExtension(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args += clib.openmp[0]
             extension.extra_link_args += clib.openmp[1]
+            extension.depends.append(clib.stamp)
         super().build_extensions()
 
 
@@ -119,7 +133,7 @@ def native(options: list[str]) -> list[str]:
 
 report = "; ".join(f"{isa}: {' '.join(options)}" for isa, options in ISA_FLAGS.items())
 macros = [("FC_FLAGS", f'"{report}"'), *((f"FC_HAVE_{isa.upper()}", "1") for isa in ISA_FLAGS)]
-common = {"include_dirs": ["src"], "macros": macros, "obj_deps": {"": ["setup.py", *SOURCES]}}
+common = {"include_dirs": ["src"], "macros": macros, "obj_deps": {"": DEPENDS}}
 parts = [("fc_cpu", "src/cpu.c", C_FLAGS), *((f"fc_{isa}", f"src/isa_{isa}.c", o) for isa, o in ISA_FLAGS.items())]
 engine = Extension(
     "fastconv._engine", ["src/_engine.pyx"], include_dirs=["src", np.get_include()], depends=SOURCES,
