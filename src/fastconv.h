@@ -46,7 +46,8 @@ typedef enum {
     FC_LOSS,             /* input, target, numbers (float64), losses or gradients, a third array or none: see loss.c; no gaps */
     FC_LOSS_SUM,         /* the same, with their sum over `divisor` as the result */
     FC_SOFTMAX_LINES,    /* a (N, C, pixels), b or none, none, y: along C, see softmax.c; no gaps, as below */
-    FC_CLASSES_LOSS,     /* x (N, C, pixels), targets (int64), factor or (`divisor` 1) factors (float64), gx or none, losses and their sum (float64) */
+    FC_CLASSES_LOSS,     /* x (N, C, pixels), targets (int64), factor or (`divisor` 1) factors (float64), gx or none, losses and their
+                            sum (float64) */
     FC_OPS
 } fc_op;
 

@@ -20,7 +20,8 @@
 #define FC_WINO_PIECE 16                                       /* channels of a task of the stage of V, and packed at a time */
 #define FC_WINO_TILES 48                                       /* of a block, where V is large */
 #define FC_WINO_V ((int64_t)(512 << 10) / (int64_t)sizeof(real))  /* elements of a block of V that bound its tiles */
-#define FC_WINO_SHARED ((int64_t)(6 << 20) / (int64_t)sizeof(real)) /* the V of a stage, if one run of channels has not more: some of any L3 */
+/* The V of a stage, if one run of channels has not more: some of any L3. */
+#define FC_WINO_SHARED ((int64_t)(6 << 20) / (int64_t)sizeof(real))
 
 #define FC_WINO_ROWS (2 * FC_WINO_OUT) /* of scratch: six of inputs and one of zeros; or four of results, and room to put them together */
 

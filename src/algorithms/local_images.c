@@ -137,7 +137,8 @@ static FN(images_window) FN(images_window_of)(const fc_problem *p, const int64_t
 }
 
 /* Where the terms of a window lie, from its first tap; `outside` for those that lie outside the input, if there is a window at all. */
-static void FN(images_table)(const fc_problem *p, const FN(images_state) *s, const FN(images_window) *v, ptrdiff_t outside, ptrdiff_t *table)
+static void FN(images_table)(const fc_problem *p, const FN(images_state) *s, const FN(images_window) *v, ptrdiff_t outside,
+                             ptrdiff_t *table)
 {
     const fc_axis *a = p->axis;
     int64_t taps = s->cut.taps, t = 0;
@@ -155,7 +156,8 @@ static void FN(images_table)(const fc_problem *p, const FN(images_state) *s, con
 
 /* ---------------------------------------------------------------------------------------------------- forward */
 
-/* A thread's memory: tables of places for windows inside, for one at the border, for outputs; octets of results, or of a window's gradient. */
+/* A thread's memory: tables of places for windows inside, for one at the border, for outputs; octets of results, or of a window's
+ * gradient. */
 typedef struct {
     ptrdiff_t *inside, *border, *outputs;
     real *values;
@@ -261,7 +263,8 @@ static void FN(images_back)(const fc_plan *plan, const fc_call *call, const int6
     for (int64_t o = 0, depth; o < s->cut.outputs; o += depth) {
         int64_t group = o / p->out_channels, lo = fc_max(c0, group * p->in_channels), hi = fc_min(c1, (group + 1) * p->in_channels);
         depth = fc_min(most, (group + 1) * p->out_channels - o);
-        const real *w = (const real *)call->array[1].data + (kernel * s->cut.outputs + o) * terms + (lo - group * p->in_channels) * s->cut.taps;
+        const real *w = (const real *)call->array[1].data + (kernel * s->cut.outputs + o) * terms;
+        w += (lo - group * p->in_channels) * s->cut.taps;
         int64_t n = (hi - lo) * s->cut.taps;
         for (int64_t b = 0; lo < hi && b < s->octets; b++) {
             real *gx = octets + s->x + FC_OCTET * ((b * s->channels + lo) * s->in_plane + v.place);

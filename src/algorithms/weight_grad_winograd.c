@@ -286,8 +286,8 @@ static void FN(wgw_transform)(const fc_plan *plan, fc_call *call, const FN(wgw_s
     }
 }
 
-/* G' on both sides of M of some input channels, one output channel. Eight taps of a vector of channels are interleaved in registers, the ninth, which
- * would make the network of shuffles twice as large, goes in one by one. */
+/* G' on both sides of M of some input channels, one output channel. Eight taps of a vector of channels are interleaved in registers,
+ * the ninth, which would make the network of shuffles twice as large, goes in one by one. */
 static void FN(wgw_inverse)(const real *m, int64_t channels, real *gw, ptrdiff_t channel)
 {
     for (int64_t c = 0; c < channels; c += VL) {

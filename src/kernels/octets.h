@@ -21,7 +21,8 @@
 #else
 #define FC_OCTET VL
 #endif
-typedef real FN(octet_t) __attribute__((vector_size((FC_VECTOR_BYTES < 8 * FC_REAL_BITS / 8 ? FC_VECTOR_BYTES : FC_REAL_BITS)), aligned(sizeof(real)), may_alias));
+typedef real FN(octet_t)
+    __attribute__((vector_size((FC_VECTOR_BYTES < FC_REAL_BITS ? FC_VECTOR_BYTES : FC_REAL_BITS)), aligned(sizeof(real)), may_alias));
 #define octet FN(octet_t)
 
 typedef struct {
