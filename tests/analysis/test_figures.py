@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,59 @@ def test_connection_matrices() -> None:
     ]
     for panel, connections in zip(axes.ravel(), (120, 30, 30, 30, 576, 144, 144, 144), strict=True):
         assert np.isfinite(panel.images[0].get_array().filled(np.nan)).sum() == connections
+
+
+ROWS = np.ones((3, 4))
+WRONG: list[tuple[str, dict[str, Any], type[Exception], str]] = [
+    *(
+        (name, {"image": value}, error, rf"{name}: image must (have the axes|hold real numbers)")
+        for name in ("filtered_photograph", "template", "shifts", "kept_and_lost", "residual_identity")
+        for value, error in ((np.ones(3), ValueError), (np.ones((0, 4)), ValueError), (["a"], TypeError))
+    ),
+    ("shifts", {"image": np.ones((16, 16)), "shift": (1, 2)}, ValueError, "two even ints below half"),
+    ("shifts", {"image": np.ones((16, 16)), "shift": (2, 8)}, ValueError, "two even ints below half"),
+    ("kept_and_lost", {"image": np.ones((64, 63))}, ValueError, "even sides of 48 or more"),
+    ("first_filters", {"before": np.ones((2, 1, 3, 3)), "after": np.ones((2, 1, 5, 5))}, ValueError, "one shape"),
+    ("feature_maps", {"image": ROWS, "layers": {"C1": ROWS}}, ValueError, r"layers\['C1'\] must have the axes"),
+    ("vanishing_gradients", {"depth": 0}, ValueError, "depth must be positive"),
+    ("curves", {"lines": {"a": ([1, 2], [1])}, "xlabel": "", "ylabel": ""}, ValueError, "'a' must be equally many"),
+    ("predictions", {"images": ROWS[None], "probabilities": ROWS, "targets": [1]}, ValueError, "equally many"),
+    ("confusion", {"matrix": ROWS}, ValueError, "must be square"),
+    ("confusion", {"matrix": np.zeros((2, 2))}, ValueError, "not all 0"),
+    ("augmented", {"image": ROWS, "variants": {}}, ValueError, "variants must hold"),
+    ("regularised_maps", {"maps": ROWS[None, None]}, ValueError, "three channels"),
+    ("parameters_of_networks", {"networks": {}}, ValueError, "networks must hold"),
+    ("parameters_by_side", {"sides": ()}, ValueError, "sides must hold"),
+    ("one_dimensional_example", {"signal": ROWS}, ValueError, r"signal must have the axes \(W,\)"),
+    ("seen_through_layers", {"kernel": 2}, ValueError, "kernel must be odd"),
+    ("seen_by_layers", {"image": [1.0], "layers": []}, ValueError, r"\(3, H, W\) or \(H, W\)"),
+    ("strong_prior", {"width": 2}, ValueError, "width must be at least 3"),
+    ("series", {"signal": np.ones(16)}, ValueError, "17 values or more"),
+    ("sound", {"signal": np.ones(100)}, ValueError, "64 ms or more"),
+    ("word_detector", {"text": "a", "word": "ab"}, ValueError, "no more than text"),
+    ("word_detector", {"text": "a", "word": 3}, TypeError, "must be strings"),
+    ("descent", {"steps": 0}, ValueError, "steps must be positive"),
+    ("dying_units", {"images": ROWS, "labels": [1, 2, 3]}, ValueError, r"images must have the axes \(N, C, H, W\)"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "error", "rule"), WRONG)
+def test_pictures_refuse(name: str, arguments: dict[str, Any], error: type[Exception], rule: str) -> None:
+    with pytest.raises(error, match=f"(?s)^{name}: .*{rule.removeprefix(name + ': ')}"):
+        getattr(figures, name)(**arguments)
+
+
+PICTURES = sorted({name for name, value in vars(figures).items() if inspect.isfunction(value)})
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_is_documented(name: str) -> None:
+    """In numpydoc's sections; test_docs runs the example."""
+    function = getattr(figures, name)
+    text = inspect.getdoc(function) or ""
+    wanted = ["Returns", "Raises", "Examples", *(["Parameters"] if inspect.signature(function).parameters else [])]
+    for section in wanted:
+        assert f"{section}\n{'-' * len(section)}\n" in text, f"{name} has no section {section}"
 
 
 def test_connection_gradients() -> None:
@@ -226,7 +280,7 @@ def test_networks() -> None:
     assert figures.augmented(maps[0, 0], {"shift": maps[0], "flip": maps[1]}).shape == (2, 6)
     shares = np.full((2, 4), 0.25)
     assert figures.predictions(maps[:2, 0], shares, [0, 1]).shape == (2, 2)
-    assert figures.confusion([[9, 1], [0, 10]]).get_title() == "accuracy 95.00% of 20 test images"
+    assert figures.confusion([[9, 1], [0, 10]]).get_title() == "accuracy 95.00% of 20 images"
     both = figures.parameters_of_networks({"a": (25_557_032, 0, 4.1e9), "b": (100, 900, 1e3)})
     assert texts(both) == [" 25.6 M", " 1 k", " 4.1 G", " 1 k"]
     lines = figures.curves({"a": ([1, 2], [3, 4])}, "epoch", "loss", logarithmic=True, limits=(1, 10))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fastconv._extras import require
 
-__all__ = ["BLUE", "COLOURS", "GRAY", "GREEN", "ORANGE", "PURPLE", "RED", "SKY", "drawn", "numbers", "panels", "show"]
+__all__ = [
+    *("BLUE", "COLOURS", "GRAY", "GREEN", "ORANGE", "PURPLE", "RED", "SKY"),
+    *("drawn", "numbers", "panels", "show", "taken"),
+]
 
 Array = NDArray[Any]
 P = ParamSpec("P")
@@ -56,6 +60,28 @@ def drawn(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return styled
+
+
+def taken(op: str, name: str, value: Any, *shapes: str, dtype: DTypeLike | None = None) -> Array:
+    """Return an array of real numbers, not empty, with the axes of one of some shapes such as "(H, W)".
+
+    Raises
+    ------
+    TypeError
+        When it does not hold real numbers.
+    ValueError
+        When it has other axes, or no elements.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of unequal lengths
+        raise TypeError(f"{op}: {name} cannot be read as an array: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{op}: {name} must hold real numbers, received {name} of dtype {array.dtype}")
+    if array.ndim not in [len(re.findall(r"\w+", shape)) for shape in shapes] or array.size == 0:
+        listed = " or ".join(shapes)
+        raise ValueError(f"{op}: {name} must have the axes {listed}, none empty, received shape {array.shape}")
+    return array if dtype is None else array.astype(dtype)
 
 
 def panels(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> Any:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import fastconv as fc
+from fastconv import _check as check
 from fastconv import nn
-from fastconv.analysis.figures._style import BLUE, GRAY, GREEN, ORANGE, RED, drawn, numbers, panels, show
+from fastconv.analysis.figures._style import BLUE, GRAY, GREEN, ORANGE, RED, drawn, numbers, panels, show, taken
 from fastconv.analysis.matrix import jacobian
 from fastconv.analysis.measures import equivariance_error, invariance_error, translate
 
@@ -82,10 +83,22 @@ def filtered_photograph(image: ArrayLike) -> Any:
     Returns
     -------
     ndarray of Axes, (6,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the image does not hold real numbers, or has other axes.
+
+    Examples
+    --------
+    >>> [panel.get_title() for panel in filtered_photograph(np.eye(64))[:2]]
+    ['gray photograph', 'box 9 x 9: smooth']
     """
     from fastconv import filters
 
-    photo = np.asarray(image, np.float64)
+    photo = taken("filtered_photograph", "image", image, "(H, W)", dtype=np.float64)
     curve = CURVE - CURVE.mean()  # a flat piece of image gives 0
     edges = filters.correlate(photo, np.array([[-1.0, 0.0, 1.0]]))
     axes = panels(7.2, 7.4, 3, 2).ravel()
@@ -112,6 +125,17 @@ def curve_detector() -> Any:
     Returns
     -------
     ndarray of Axes, (2, 3)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+
+    Examples
+    --------
+    >>> axes = curve_detector()
+    >>> axes[0, 2].get_title(), axes[1, 2].get_title()
+    ('adds up to 6600', 'adds up to 0')
     """
     axes = panels(7.2, 5.2, 2, 3)
     for row, (patch, text) in enumerate(
@@ -136,9 +160,22 @@ def template(image: ArrayLike) -> Any:
     Returns
     -------
     ndarray of Axes, (5,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the image does not hold real numbers, or has other axes.
+
+    Examples
+    --------
+    >>> template(np.eye(64))[2].get_title()
+    'response: at most 4'
     """
     from fastconv import filters
 
+    photo = taken("template", "image", image, "(H, W)", dtype=np.float64)
     small = np.array([[1, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 1], [1, 1, 0, 0, 0], [0, 0, 0, 1, 0]], np.float64)
     figure = panels(7.2, 5.6).figure
     figure.clear()
@@ -153,7 +190,6 @@ def template(image: ArrayLike) -> Any:
     numbers(axes[0], small, "image, first window marked", marked=window, size=13)
     numbers(axes[1], TEMPLATE, "template", size=13)
     numbers(axes[2], response, f"response: at most {TEMPLATE.sum():g}", marked=response == TEMPLATE.sum(), size=13)
-    photo = np.asarray(image, np.float64)
     show(axes[3], photo, "gray photograph", vmin=0, vmax=1)
     centred = TEMPLATE - TEMPLATE.mean()
     found = filters.correlate(photo, centred)
@@ -168,6 +204,16 @@ def pooling() -> Any:
     Returns
     -------
     ndarray of Axes, (2, 3)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+
+    Examples
+    --------
+    >>> pooling()[1, 1].get_title()
+    'mean: weights'
     """
     image = np.array([[1, 3, 2, 0], [5, 4, 1, 1], [0, 2, 9, 6], [2, 0, 7, 8]], np.float64)[np.newaxis]
     axes = panels(7.2, 4.8, 2, 3)
@@ -197,8 +243,25 @@ def shifts(image: ArrayLike, shift: tuple[int, int] = (2, 4), seed: int = 0) -> 
     Returns
     -------
     ndarray of Axes, (4, 3)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the image does not hold real numbers or has other axes, or `shift` is not two even ints below half of its
+        sides.
+
+    Examples
+    --------
+    >>> axes = shifts(np.random.default_rng(0).random((16, 16)))
+    >>> [row[2].get_xlabel() for row in axes][:3]
+    ['off by 0 %', 'off by 0 %', 'off by 0 %']
     """
-    x = np.asarray(image, np.float64)[np.newaxis]
+    x = taken("shifts", "image", image, "(H, W)", dtype=np.float64)[np.newaxis]
+    down, right = shift = check.per_axis("shifts", "shift", shift, 2)  # type: ignore[assignment]
+    if down % 2 or right % 2 or any(2 * abs(s) + 2 >= side for s, side in zip((down, right), x.shape[1:], strict=True)):
+        raise ValueError(f"shifts: shift must be two even ints below half of the sides, received {shift=}")
     moved = translate(x, shift, float(x.min()))
     dense = nn.Linear(x.size, x.size, dtype=np.float64, generator=seed)
     edge = np.array([[[[-1.0, 0.0, 1.0]] * 3]]).reshape(1, 1, 3, 3)
@@ -242,8 +305,23 @@ def kept_and_lost(image: ArrayLike) -> Any:
     Returns
     -------
     ndarray of Axes, (2,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the image does not hold real numbers, or its sides are odd or below 48.
+
+    Examples
+    --------
+    >>> axes = kept_and_lost(np.random.default_rng(0).random((64, 64)))
+    >>> [text.get_text() for text in axes[0].texts][:1]
+    ['0 %']
     """
-    x = np.asarray(image, np.float64)[np.newaxis]
+    x = taken("kept_and_lost", "image", image, "(H, W)", dtype=np.float64)[np.newaxis]
+    if any(side % 2 or side < 48 for side in x.shape[1:]):
+        raise ValueError(f"kept_and_lost: image must have even sides of 48 or more, received shape {x.shape[1:]}")
     edge = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])[np.newaxis, np.newaxis]
 
     def conv(v: Array) -> Array:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import fastconv as fc
+from fastconv import _check as check
 from fastconv import nn, optim
-from fastconv.analysis.figures._style import BLUE, GREEN, ORANGE, RED, drawn, panels
+from fastconv.analysis.figures._style import BLUE, GREEN, ORANGE, RED, drawn, panels, taken
 from fastconv.analysis.measures import dead_units
 
 __all__ = ["descent", "dying_units", "losses"]
@@ -24,6 +25,16 @@ def losses() -> Any:
     Returns
     -------
     ndarray of Axes, (2,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+
+    Examples
+    --------
+    >>> [panel.get_title() for panel in losses()]
+    ['loss', 'its gradient by the right score']
     """
     ahead = np.linspace(-8, 8, 321)
     scores = np.stack([ahead, np.zeros_like(ahead)], axis=1)
@@ -61,7 +72,21 @@ def descent(steps: int = 40, seed: int = 0) -> Any:
     Returns
     -------
     ndarray of Axes, (2,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When `steps` is not a positive int.
+
+    Examples
+    --------
+    >>> error = descent(steps=40)[0].lines[0].get_ydata()
+    >>> bool(error[-1] < 1e-5 * error[0])
+    True
     """
+    steps = check.integer("descent", "steps", steps, 1)
     wanted = np.array([[[1.0, 0.0, -1.0]]])
     x = np.random.default_rng(seed).standard_normal((1, 1, 200))
     y = fc.conv1d(x, wanted)
@@ -81,7 +106,7 @@ def descent(steps: int = 40, seed: int = 0) -> Any:
     axes[0].set(title="mean squared error", yscale="log", xlabel="step")
     axes[0].grid(which="major", alpha=0.3)
     for line, goal, colour in zip(np.transpose(weights), wanted.ravel(), (BLUE, GREEN, ORANGE), strict=True):
-        axes[1].axhline(goal, color=colour, linewidth=1, linestyle=":")
+        axes[1].plot([0, steps], [goal, goal], color=colour, linewidth=1, linestyle=":")
         axes[1].plot(line, color=colour)
         axes[1].text(steps + 1, line[-1], f"{goal:g}", color=colour, va="center")
     axes[1].set(title="the three weights", xlabel="step", ylim=(-1.25, 1.25))
@@ -106,8 +131,24 @@ def dying_units(
     Returns
     -------
     ndarray of Axes, (2,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When images or labels do not hold real numbers or have other axes, or `epochs` is not a positive int.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> images, labels = rng.random((32, 1, 4, 4)), rng.integers(0, 10, 32)
+    >>> dying_units(images, labels, rates=(0.1,), epochs=1)[0].get_xlabel()
+    'learning rate'
     """
-    x, y = np.asarray(images, np.float32), np.asarray(labels)
+    op = "dying_units"
+    x, y = taken(op, "images", images, "(N, C, H, W)", dtype=np.float32), taken(op, "labels", labels, "(N,)")
+    epochs = check.integer(op, "epochs", epochs, 1)
     axes = panels(7.2, 3.8, 1, 2)
     for name, activation, colour, marker in (
         ("ReLU", nn.ReLU(), RED, "o"),

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastconv import _check as check
 from fastconv import nn
 from fastconv._extras import require
-from fastconv.analysis.figures._style import BLUE, COLOURS, GRAY, GREEN, ORANGE, RED, drawn, panels, show
+from fastconv.analysis.figures._style import BLUE, COLOURS, GRAY, GREEN, ORANGE, RED, drawn, panels, show, taken
 from fastconv.analysis.measures import gradient_by_depth
 
 __all__ = [
@@ -44,8 +45,25 @@ def first_filters(before: ArrayLike, after: ArrayLike, most: int = 10) -> Any:
     Returns
     -------
     ndarray of Axes, (3, filters)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the weights do not hold real numbers, have other axes or differ in shape, or `most` is not a positive int.
+
+    Examples
+    --------
+    >>> before = nn.Conv2d(1, 6, 5, generator=0).weight.data
+    >>> first_filters(before, before * 1.5).shape
+    (3, 6)
     """
-    start, end = (np.asarray(stack)[:most, 0] for stack in (before, after))
+    op, axes4 = "first_filters", "(O, C, kh, kw)"
+    most = check.integer(op, "most", most, 1)
+    start, end = (taken(op, n, v, axes4)[:most, 0] for n, v in (("before", before), ("after", after)))
+    if start.shape != end.shape:
+        raise ValueError(f"{op}: before and after must have one shape, received {np.shape(before)}, {np.shape(after)}")
     axes = panels(7.2, 2.9, 3, len(start), squeeze=False)
     for row, (name, stack) in zip(axes, {"before": start, "after": end, "added": end - start}.items(), strict=True):
         largest = float(np.abs(stack).max()) or 1.0
@@ -70,13 +88,27 @@ def feature_maps(image: ArrayLike, layers: Mapping[str, ArrayLike], most: int = 
     Returns
     -------
     ndarray of Axes, (layers + 1, maps + 1)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When an array does not hold real numbers or has other axes, or `most` is not a positive int.
+
+    Examples
+    --------
+    >>> feature_maps(np.eye(8), {"C1": np.ones((6, 4, 4))}, most=3).shape
+    (2, 4)
     """
-    picture = np.asarray(image)
+    op = "feature_maps"
+    picture = taken(op, "image", image, "(H, W)")
+    stacks = {name: taken(op, f"layers[{name!r}]", maps, "(C, H, W)") for name, maps in layers.items()}
+    most = check.integer(op, "most", most, 1)
     axes = panels(7.2, 1.2 * (len(layers) + 1), len(layers) + 1, most + 1)
     for panel in axes.flat:
         panel.axis("off")
-    for row, (name, maps) in zip(axes, {"image": picture[np.newaxis], **layers}.items(), strict=True):
-        stack = np.asarray(maps)
+    for row, (name, stack) in zip(axes, {"image": picture[np.newaxis], **stacks}.items(), strict=True):
         strongest = np.argsort(-stack.max(axis=(1, 2)), kind="stable")[:most]
         text = f"{name}\n{' x '.join(map(str, stack.shape))}"
         row[0].text(1.0, 0.5, text, ha="right", va="center", fontsize=10, transform=row[0].transAxes)
@@ -93,6 +125,16 @@ def activations() -> Any:
     Returns
     -------
     ndarray of Axes, (2,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+
+    Examples
+    --------
+    >>> activations()[1].texts[0].get_text()
+    's(1 - s) ≤ 0.25'
     """
     lines = nn.Linear(1, 3, dtype=np.float64)
     lines.load_state_dict({"weight": [[-0.5], [0.2], [1.0]], "bias": [-1.0, 0.0, -1.5]})
@@ -129,7 +171,21 @@ def vanishing_gradients(depth: int = 20, width: int = 64, seed: int = 0) -> Any:
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When `depth` or `width` is not a positive int.
+
+    Examples
+    --------
+    >>> axes = vanishing_gradients(depth=6, width=8)
+    >>> [line.get_label() for line in axes.lines]
+    ['ReLU, residual', 'ReLU', 'sigmoid', '0.25 a layer']
     """
+    depth, width = (check.integer("vanishing_gradients", n, v, 1) for n, v in (("depth", depth), ("width", width)))
     axes = panels(7.2, 4.2)
     rng = np.random.default_rng(seed)
     x, g = rng.standard_normal((2, 32, width))
@@ -169,8 +225,20 @@ def residual_identity(image: ArrayLike) -> Any:
     Returns
     -------
     ndarray of Axes, (3,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the image does not hold real numbers, or has other axes.
+
+    Examples
+    --------
+    >>> residual_identity(np.eye(8))[2].get_title()
+    'residual: F(x) + x, off by 0'
     """
-    x = np.asarray(image, np.float64)[np.newaxis, np.newaxis]
+    x = taken("residual_identity", "image", image, "(H, W)", dtype=np.float64)[np.newaxis, np.newaxis]
     body = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1, dtype=np.float64), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1, dtype=np.float64)
     )
@@ -208,10 +276,25 @@ def curves(
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When a line does not hold real numbers, or its x and y are not equally many.
+
+    Examples
+    --------
+    >>> curves({"training": ([1, 2, 3], [0.9, 0.4, 0.2])}, "epoch", "loss", logarithmic=True).get_yscale()
+    'log'
     """
     axes = panels(7.2, 4.0)
     styles = ("-", "--", "-.", ":", "-", "--", "-.")
-    for number, (name, (x, y)) in enumerate(lines.items()):
+    for number, (name, pair) in enumerate(lines.items()):
+        x, y = (taken("curves", f"lines[{name!r}]", one, "(points,)") for one in pair)
+        if x.shape != y.shape:
+            raise ValueError(f"curves: x and y of {name!r} must be equally many, received {x.shape} and {y.shape}")
         marker = "o" if np.size(x) == 1 else None  # a single point has no line
         axes.plot(
             np.asarray(x),
@@ -248,8 +331,25 @@ def predictions(images: ArrayLike, probabilities: ArrayLike, targets: Sequence[i
     Returns
     -------
     ndarray of Axes, (N, 2)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When an array does not hold real numbers or has other axes, or they are not equally many.
+
+    Examples
+    --------
+    >>> predictions(np.ones((2, 8, 8)), [[0.9, 0.1], [0.3, 0.7]], targets=[0, 0]).shape
+    (2, 2)
     """
-    pictures, shares = np.asarray(images), np.asarray(probabilities)
+    op = "predictions"
+    pictures = taken(op, "images", images, "(N, H, W)")
+    shares = taken(op, "probabilities", probabilities, "(N, classes)")
+    if not len(pictures) == len(shares) == len(targets):
+        lengths = len(pictures), len(shares), len(targets)
+        raise ValueError(f"{op}: images, probabilities and targets must be equally many, received {lengths}")
     axes = panels(7.2, 0.5 + 1.1 * len(pictures), len(pictures), 2, width_ratios=(1, 5), squeeze=False)
     for row, picture, share, target in zip(axes, pictures, shares, targets, strict=True):
         show(row[0], picture, "", "gray_r")
@@ -275,8 +375,22 @@ def confusion(matrix: ArrayLike) -> Any:
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the matrix is not square, or does not hold counts that are not all 0.
+
+    Examples
+    --------
+    >>> confusion([[9, 1], [0, 10]]).get_title()
+    'accuracy 95.00% of 20 images'
     """
-    counts = np.asarray(matrix)
+    counts = taken("confusion", "matrix", matrix, "(classes, classes)")
+    if counts.shape[0] != counts.shape[1] or counts.min() < 0 or counts.sum() == 0:
+        raise ValueError(f"confusion: matrix must be square, of counts that are not all 0, received {matrix=}")
     axes = panels(7.2, 5.0)
     axes.imshow(np.log1p(counts), cmap="Blues")
     for (h, w), count in np.ndenumerate(counts):
@@ -285,7 +399,7 @@ def confusion(matrix: ArrayLike) -> Any:
             axes.text(w, h, str(count), ha="center", va="center", fontsize=10, color="white" if dark else "black")
     right = np.trace(counts) / counts.sum()
     axes.set(
-        title=f"accuracy {right:.2%} of {counts.sum()} test images", xlabel="read as", ylabel="digit",
+        title=f"accuracy {right:.2%} of {counts.sum()} images", xlabel="read as", ylabel="class",
         xticks=range(len(counts)), yticks=range(len(counts)),
     )  # fmt: skip
     return axes
@@ -304,12 +418,28 @@ def augmented(image: ArrayLike, variants: Mapping[str, ArrayLike]) -> Any:
     Returns
     -------
     ndarray of Axes
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When an array does not hold real numbers or has other axes, or there are no variants.
+
+    Examples
+    --------
+    >>> augmented(np.eye(8), {"flips": [np.eye(8), np.eye(8)[::-1]]}).shape
+    (1, 3)
     """
-    stacks = {name: np.asarray(stack) for name, stack in variants.items()}
+    op = "augmented"
+    original = taken(op, "image", image, "(H, W)")
+    stacks = {name: taken(op, f"variants[{name!r}]", stack, "(N, H, W)") for name, stack in variants.items()}
+    if not stacks:
+        raise ValueError(f"{op}: variants must hold a stack of images at least, received {variants=}")
     columns = max(map(len, stacks.values())) + 1
     axes = panels(7.2, 0.3 + 1.25 * len(stacks), len(stacks), columns, squeeze=False)
     for row, (name, stack) in zip(axes, stacks.items(), strict=True):
-        show(row[0], np.asarray(image), "", "gray_r")
+        show(row[0], original, "", "gray_r")
         row[0].set_ylabel(name)
         for panel, one in zip(row[1:], stack, strict=False):
             show(panel, one, "", "gray_r")
@@ -331,8 +461,22 @@ def regularised_maps(maps: ArrayLike, seed: int = 0) -> Any:
     Returns
     -------
     ndarray of Axes, (4, 4)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the maps do not hold real numbers, have other axes, or are of less than three channels.
+
+    Examples
+    --------
+    >>> regularised_maps(np.random.default_rng(0).random((2, 3, 8, 8)))[1, 0].get_ylabel()
+    'batch norm'
     """
-    x = np.asarray(maps, np.float32)
+    x = taken("regularised_maps", "maps", maps, "(N, C, H, W)", dtype=np.float32)
+    if x.shape[1] < 3:
+        raise ValueError(f"regularised_maps: maps must have three channels or more, received shape {x.shape}")
     operators: dict[str, nn.Module] = {
         "as they are": nn.Identity(),
         "batch norm": nn.BatchNorm2d(x.shape[1]),
@@ -367,7 +511,22 @@ def parameters_of_networks(networks: Mapping[str, tuple[int, int, float]]) -> An
     Returns
     -------
     ndarray of Axes, (2,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    ValueError
+        When there is no network.
+
+    Examples
+    --------
+    >>> axes = parameters_of_networks({"LeNet-5": (50_692, 11_014, 416_520)})
+    >>> axes[0].texts[0].get_text()
+    ' 61.7 k'
     """
+    if not networks:
+        raise ValueError(f"parameters_of_networks: networks must hold one at least, received {networks=}")
     names = list(networks)
     inner, dense, work = (np.array(column, float) for column in zip(*networks.values(), strict=True))
     axes = panels(7.2, 1.4 + 0.38 * len(names), 1, 2, sharey=True)

@@ -9,9 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastconv import _check as check
 from fastconv import nn
 from fastconv.analysis.counting import convolution, fully_connected, locally_connected, tiled
-from fastconv.analysis.figures._style import BLUE, COLOURS, GRAY, GREEN, ORANGE, RED, drawn, numbers, panels, show
+from fastconv.analysis.figures._style import (
+    BLUE,
+    COLOURS,
+    GRAY,
+    GREEN,
+    ORANGE,
+    RED,
+    drawn,
+    numbers,
+    panels,
+    show,
+    taken,
+)
 from fastconv.analysis.matrix import Wiring, as_linear, as_matrix, tied_gradient, wiring
 from fastconv.analysis.receptive import output_size, receptive_fields
 
@@ -40,6 +53,18 @@ def connection_matrices(row: int = 12, image: int = 6, kernel: int = 3, tile: in
     Returns
     -------
     ndarray of Axes, (2, 4)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When a number is not a positive int, or the windows do not fit.
+
+    Examples
+    --------
+    >>> [panel.get_title().splitlines()[1] for panel in connection_matrices()[0]]
+    ['120 weights', '30 weights', '6 weights', '3 weights']
     """
     axes = panels(7.2, 4.6, 2, 4)
     for line, (height, width, window) in enumerate(((1, row, (1, kernel)), (image, image, (kernel, kernel)))):
@@ -74,6 +99,18 @@ def connection_gradients(row: int = 12, kernel: int = 3, tile: int = 2, seed: in
     ndarray of Axes, (3, 4)
         The transposed matrices; the products of outputs' gradients and inputs, where there is a connection; these
         summed over the entries that share a weight, which is the gradient of the weights.
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When a number is not a positive int, or the windows do not fit.
+
+    Examples
+    --------
+    >>> [panel.get_title() for panel in connection_gradients(row=9)[2]]
+    ['63 sums of 1', '21 sums of 1', '6 sums of 3', '3 sums of 7']
     """
     shape, window = (1, 1, row), (1, kernel)
     rng = np.random.default_rng(seed)
@@ -143,7 +180,22 @@ def parameters_by_side(sides: Sequence[int] = (10, 18, 32, 56, 100, 178, 316, 56
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When there is no side, or a number is not a positive int.
+
+    Examples
+    --------
+    >>> [int(line.get_ydata()[-1]) for line in parameters_by_side((10, 100)).lines]
+    [100000000, 250000, 100, 25]
     """
+    sides = check.sizes("parameters_by_side", "sides", sides, minimum=1)
+    if not sides:
+        raise ValueError(f"parameters_by_side: sides must hold one at least, received {sides=}")
     axes = panels(7.2, 4.6)
     image = [(1, side, side) for side in sides]
     full = [fully_connected(shape, shape).weights for shape in image]
@@ -183,7 +235,7 @@ def parameters_by_side(sides: Sequence[int] = (10, 18, 32, 56, 100, 178, 316, 56
 def one_dimensional_example(
     signal: ArrayLike = (0, 1, 3, 2, 7), weight: ArrayLike = (1, 0, -1), padding: int = 1
 ) -> Any:
-    """Draw a filter sliding over five numbers with a zero at both ends, with strides of 1 and of 2.
+    """Draw a filter sliding over a few numbers with zeros at both ends, with strides of 1 and of 2.
 
     Parameters
     ----------
@@ -194,10 +246,24 @@ def one_dimensional_example(
     Returns
     -------
     ndarray of Axes, (2,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the arrays do not hold real numbers or have other axes, `padding` is negative, or the filter does not fit.
+
+    Examples
+    --------
+    >>> [panel.get_title('left') for panel in one_dimensional_example()]
+    ['stride 1: (5 - 3 + 2·1) / 1 + 1 = 5 outputs', 'stride 2: (5 - 3 + 2·1) / 2 + 1 = 3 outputs']
     """
     import fastconv as fc
 
-    x, w = np.asarray(signal, np.float64), np.asarray(weight, np.float64)
+    op = "one_dimensional_example"
+    x, w = taken(op, "signal", signal, "(W,)", dtype=np.float64), taken(op, "weight", weight, "(F,)", dtype=np.float64)
+    padding = check.integer(op, "padding", padding, 0)
     padded = np.pad(x, padding)
     axes = panels(7.2, 4.4, 2)
     for panel, stride in zip(axes, (1, 2), strict=True):
@@ -222,7 +288,10 @@ def one_dimensional_example(
         panel.axis("off")
         panel.text(len(padded) - 0.3, 0, "input, padded", va="center")
         panel.text(len(padded) - 0.3, 1.6, "output", va="center")
-    axes[0].text(len(padded) - 0.3, 0.8, "filter (1, 0, -1):\nsolid 1, dashed -1", va="center", fontsize=10)
+    written = ", ".join(f"{factor:g}" for factor in w)
+    axes[0].text(
+        len(padded) - 0.3, 0.8, f"filter ({written}):\nsolid > 0, dashed < 0", va="center", fontsize=10
+    )  # fmt: skip
     return axes
 
 
@@ -238,7 +307,23 @@ def seen_through_layers(depth: int = 5, kernel: int = 3) -> Any:
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When `depth` is not a positive int, or `kernel` not an odd one.
+
+    Examples
+    --------
+    >>> [text.get_text() for text in seen_through_layers(depth=3).texts][:7:2]
+    ['7', '5', '3', '1']
     """
+    op = "seen_through_layers"
+    depth, kernel = check.integer(op, "depth", depth, 1), check.integer(op, "kernel", kernel, 1)
+    if kernel % 2 == 0:
+        raise ValueError(f"{op}: kernel must be odd, received {kernel=}")
     axes = panels(7.2, 1.2 + 0.7 * depth)
     half = kernel // 2
     left = half * depth  # whose widest part lies beside that of `right`, with a unit between them
@@ -282,8 +367,21 @@ def seen_by_layers(image: ArrayLike, layers: Any, labels: Mapping[str, str] | No
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the image does not hold real numbers or has other axes, or a layer has no receptive field.
+
+    Examples
+    --------
+    >>> axes = seen_by_layers(np.eye(32), nn.Sequential(nn.Conv2d(1, 1, 5), nn.MaxPool2d(2)))
+    >>> [line.get_label() for line in axes.lines]
+    ['0: 5 x 5, step 1', '1: 6 x 6, step 2']
     """
-    picture = np.asarray(image)
+    picture = taken("seen_by_layers", "image", image, "(3, H, W)", "(H, W)")
     spatial = picture.shape[-2:]
     axes = panels(7.2, 7.2 * spatial[0] / spatial[1])
     show(axes, picture)
@@ -318,8 +416,21 @@ def strong_prior(width: int = 8, seed: int = 3) -> Any:
 
     Returns
     -------
-    ndarray of Axes, (3,)
+    ndarray of Axes, (4,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When `width` is no int of 3 or more.
+
+    Examples
+    --------
+    >>> [panel.get_title() for panel in strong_prior()][3]
+    '4. along each diagonal: summed'
     """
+    width = check.integer("strong_prior", "width", width, 3)
     rng = np.random.default_rng(seed)
     conv = nn.Conv1d(1, 1, 3, bias=False, dtype=np.float64)
     conv.weight.data[...] = (2, -1, 3)

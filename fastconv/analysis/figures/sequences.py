@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import fastconv as fc
-from fastconv.analysis.figures._style import BLUE, GRAY, RED, drawn, panels
+from fastconv import _check as check
+from fastconv.analysis.figures._style import BLUE, GRAY, RED, drawn, panels, taken
 
 __all__ = ["series", "sound", "word_detector"]
 
@@ -27,9 +28,23 @@ def series(signal: ArrayLike, labels: tuple[str, str] = ("time", "value")) -> An
     Returns
     -------
     ndarray of Axes, (2,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the signal does not hold real numbers, has other axes, or less than 17 values.
+
+    Examples
+    --------
+    >>> axes = series(np.sin(np.linspace(0, 9, 200)))
+    >>> axes[1].lines[0].get_label()
+    'its slope: conv1d with (-1/2, 0, 1/2)'
     """
-    x = np.asarray(signal, np.float64)
-    size = 15
+    x, size = taken("series", "signal", signal, "(L,)", dtype=np.float64), 15
+    if len(x) < size + 2:
+        raise ValueError(f"series: signal must have {size + 2} values or more, received shape {x.shape}")
     mean = fc.conv1d(x[np.newaxis], np.full((1, 1, size), 1 / size), padding="valid")[0]
     slope = fc.conv1d(mean[np.newaxis], np.array([[[-0.5, 0.0, 0.5]]]))[0]
     axes = panels(7.2, 4.4, 2, height_ratios=(1.6, 1), sharex=True)
@@ -75,8 +90,25 @@ def sound(signal: ArrayLike, rate: int = 8000, highest: int = 3000, names: Mappi
     Returns
     -------
     ndarray of Axes, (2,)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When the signal does not hold real numbers, has other axes or is too short, or a number is no int or too small.
+
+    Examples
+    --------
+    >>> axes = sound(np.sin(2 * np.pi * 440 * np.arange(2000) / 8000), highest=1000)
+    >>> axes[1].get_title()
+    'answers of 19 pairs of filters'
     """
-    x = np.asarray(signal, np.float64)
+    op = "sound"
+    x = taken(op, "signal", signal, "(L,)", dtype=np.float64)
+    rate, highest = check.integer(op, "rate", rate, 200), check.integer(op, "highest", highest, 100)
+    if len(x) < rate * 64 // 1000:
+        raise ValueError(f"{op}: signal must last 64 ms or more, received {len(x)} samples, {rate=}")
     pitches = np.arange(100, highest + 1, 50)
     size, hop = rate * 64 // 1000, rate // 200
     phase = 2 * np.pi * np.outer(pitches, np.arange(size) / rate)
@@ -111,7 +143,23 @@ def word_detector(text: str, word: str) -> Any:
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    TypeError, ValueError
+        When `text` or `word` is not a string, or the word is empty or longer than the text.
+
+    Examples
+    --------
+    >>> word_detector("convolution", "volt").texts[0].get_text()
+    '3'
     """
+    if not (isinstance(text, str) and isinstance(word, str)):
+        raise TypeError(f"word_detector: text and word must be strings, received {text=}, {word=}")
+    if not 0 < len(word) <= len(text):
+        raise ValueError(f"word_detector: word must have a letter, and no more than text, received {text=}, {word=}")
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     channels, kernel = (
         np.asarray(letters[:, np.newaxis] == np.array(list(piece)), np.float64) for piece in (text, word)
