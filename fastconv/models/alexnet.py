@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import nn
+from fastconv.models._docs import documented
 from fastconv.nn.init import LATER, Generator, make_generator, normal_
 
 __all__ = ["AlexNet", "AlexNet2012", "alexnet"]
@@ -188,6 +189,13 @@ class Options(TypedDict, total=False):
     generator: Generator
 
 
+@documented(
+    family="AlexNet",
+    sizes="are 63 or more, 224 as published",
+    options="dropout, dtype and generator",
+    parameters="61,100,840",
+    paper='Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.',
+)
 def alexnet(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> AlexNet:
     """Make an `AlexNet`, under the name that torchvision gives it."""
     return AlexNet(num_classes, in_channels, **options)

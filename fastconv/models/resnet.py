@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeAlias, TypedDict, Unpack
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import DTypeLike
 
 from fastconv import _check as check
 from fastconv import nn
+from fastconv.models._docs import documented
 from fastconv.nn.init import LATER, Generator, make_generator
 from fastconv.nn.init import kaiming_normal_ as he_normal_
 
@@ -291,28 +293,46 @@ class Options(TypedDict, total=False):
     generator: Generator
 
 
+_documented = partial(
+    documented,
+    family="ResNet",
+    sizes="are any, 224 as published",
+    options="residual, zero_init_residual, dtype and generator",
+    paper='He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016.',
+)
+_EXAMPLE = """>>> net = resnet18(num_classes=10, in_channels=1, generator=0).eval()
+>>> net(np.zeros((2, 1, 32, 32), np.float32)).shape
+(2, 10)
+"""
+
+
+@_documented(_EXAMPLE, parameters="11,689,512")
 def resnet18(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> ResNet:
-    """Make a ResNet of 18 layers; `options` are those of `ResNet`."""
+    """Make a ResNet of 18 layers, 8 blocks of two 3x3 convolutions."""
     return ResNet(BasicBlock, (2, 2, 2, 2), num_classes, in_channels, **options)
 
 
+@_documented(parameters="21,797,672")
 def resnet34(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> ResNet:
-    """Make a ResNet of 34 layers; `options` are those of `ResNet`."""
+    """Make a ResNet of 34 layers, 16 blocks of two 3x3 convolutions."""
     return ResNet(BasicBlock, (3, 4, 6, 3), num_classes, in_channels, **options)
 
 
+@_documented(parameters="25,557,032")
 def resnet50(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> ResNet:
-    """Make a ResNet of 50 layers; `options` are those of `ResNet`."""
+    """Make a ResNet of 50 layers, 16 bottlenecks of 1x1, 3x3 and 1x1 convolutions."""
     return ResNet(Bottleneck, (3, 4, 6, 3), num_classes, in_channels, **options)
 
 
+@_documented(parameters="44,549,160")
 def resnet101(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> ResNet:
-    """Make a ResNet of 101 layers; `options` are those of `ResNet`."""
+    """Make a ResNet of 101 layers, 33 bottlenecks of 1x1, 3x3 and 1x1 convolutions."""
     return ResNet(Bottleneck, (3, 4, 23, 3), num_classes, in_channels, **options)
 
 
+@_documented(parameters="60,192,808")
 def resnet152(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> ResNet:
-    """Make a ResNet of 152 layers; `options` are those of `ResNet`."""
+    """Make a ResNet of 152 layers, 50 bottlenecks of 1x1, 3x3 and 1x1 convolutions."""
     return ResNet(Bottleneck, (3, 8, 36, 3), num_classes, in_channels, **options)
 
 

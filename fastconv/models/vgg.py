@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fastconv import nn
+from fastconv.models._docs import documented
 from fastconv.nn.init import LATER, Generator, make_generator, normal_
 from fastconv.nn.init import kaiming_normal_ as he_normal_
 
@@ -130,41 +132,58 @@ class Options(TypedDict, total=False):
     generator: Generator
 
 
+_documented = partial(
+    documented,
+    family="VGG",
+    sizes="are 32 or more, 224 as published",
+    options="dropout, dtype and generator",
+    paper='Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", 2015.',
+)
+
+
+@_documented(parameters="132,863,336")
 def vgg11(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> VGG:
-    """Make a VGG-11 (configuration A); `options` are those of `VGG`."""
+    """Make a VGG-11 (configuration A)."""
     return VGG(11, num_classes, in_channels, **options)
 
 
+@_documented(parameters="132,868,840")
 def vgg11_bn(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> VGG:
-    """Make a VGG-11 (configuration A) with batch normalisation; `options` are those of `VGG`."""
+    """Make a VGG-11 (configuration A) with batch normalisation."""
     return VGG(11, num_classes, in_channels, batch_norm=True, **options)
 
 
+@_documented(parameters="133,047,848")
 def vgg13(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> VGG:
-    """Make a VGG-13 (configuration B); `options` are those of `VGG`."""
+    """Make a VGG-13 (configuration B)."""
     return VGG(13, num_classes, in_channels, **options)
 
 
+@_documented(parameters="133,053,736")
 def vgg13_bn(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> VGG:
-    """Make a VGG-13 (configuration B) with batch normalisation; `options` are those of `VGG`."""
+    """Make a VGG-13 (configuration B) with batch normalisation."""
     return VGG(13, num_classes, in_channels, batch_norm=True, **options)
 
 
+@_documented(parameters="138,357,544")
 def vgg16(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> VGG:
-    """Make a VGG-16 (configuration D); `options` are those of `VGG`."""
+    """Make a VGG-16 (configuration D)."""
     return VGG(16, num_classes, in_channels, **options)
 
 
+@_documented(parameters="138,365,992")
 def vgg16_bn(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> VGG:
-    """Make a VGG-16 (configuration D) with batch normalisation; `options` are those of `VGG`."""
+    """Make a VGG-16 (configuration D) with batch normalisation."""
     return VGG(16, num_classes, in_channels, batch_norm=True, **options)
 
 
+@_documented(parameters="143,667,240")
 def vgg19(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> VGG:
-    """Make a VGG-19 (configuration E); `options` are those of `VGG`."""
+    """Make a VGG-19 (configuration E)."""
     return VGG(19, num_classes, in_channels, **options)
 
 
+@_documented(parameters="143,678,248")
 def vgg19_bn(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[Options]) -> VGG:
-    """Make a VGG-19 (configuration E) with batch normalisation; `options` are those of `VGG`."""
+    """Make a VGG-19 (configuration E) with batch normalisation."""
     return VGG(19, num_classes, in_channels, batch_norm=True, **options)
