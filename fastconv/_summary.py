@@ -201,6 +201,17 @@ class _Trace:
             )
         )
 
+    def check_axes(self, name: str, layer: nn.Module, input: Array) -> None:
+        """Refuse a sample that is given with a batch axis, or without that of channels."""
+        axes = getattr(layer, "_axes", None) if hasattr(layer, "kernel_size") else None
+        if axes is not None and input.ndim != axes + 2:
+            letters = ("L", "H, W", "D, H, W")[axes - 1]
+            raise ValueError(
+                f"summary: input_shape must be that of one sample, without a batch axis, received input_shape="
+                f"{self.input.shape[1:]}, of which {name or 'the model'}, a {type(layer).__name__}, gets "
+                f"{input.shape[1:]} in place of (C, {letters})"
+            )
+
     def _through(self, layer: nn.Module, field: Any, input: Array) -> Any:
         if field is None:
             return None
@@ -220,12 +231,16 @@ class _Traced(nn.Module):
     def __call__(self, input: Any) -> Any:
         layer, stand_in, name, trace = self._held
         array = np.asarray(input)
+        trace.check_axes(name, layer, array)
         output = _of_right_shape(layer, array)
         if output is None:
             output = stand_in(array)
         if isinstance(output, np.ndarray):
             trace.note(name, layer, array, output)
         return output
+
+    def __repr__(self) -> str:
+        return repr(self._held[0])
 
     def forward(self, input: Any, *, needs_input_grad: bool = True) -> tuple[Any, nn.Backward]:
         """Compute the output; there is no way back."""

@@ -136,3 +136,9 @@ ONE = optimizer_of(1.0)
 def test_refuses(make: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^{message}"):
         make()
+
+
+def test_a_schedule_shows_where_it_is() -> None:
+    schedule = lr.StepLR(SGD([nn.Parameter(np.ones(1))], lr=0.5), 1, 0.5)
+    schedule.step()
+    assert repr(schedule) == "StepLR(last_epoch=1, lr=[0.25])"

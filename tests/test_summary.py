@@ -143,6 +143,8 @@ def test_large_layers_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (nn.Conv2d(3, 4, 3), (1, 8, 8), ValueError, "channels"),
         (nn.Conv2d(3, 4, 3), (3, 2, 2), ValueError, "must fit"),
+        (nn.Conv2d(1, 4, 3), (8, 8), ValueError, r"one sample, .*=\(8, 8\), .*in place of \(C, H, W\)"),
+        (nn.Sequential(nn.MaxPool1d(2)), (8, 1, 8), ValueError, r"input_shape=\(8, 1, 8\), of which 0, a MaxPool1d"),
         (nn.Linear(3, 4), (5,), ValueError, "received"),
         (nn.Linear(3, 4), (0,), ValueError, "input_shape must be positive"),
         (nn.Linear, (3,), TypeError, "must be a Module"),

@@ -28,7 +28,8 @@ __all__ = [
 # ---------------------------------------------------------------------------------------------------- what they share
 
 
-def _norm(op: str, norm_type: Any) -> float:
+def norm_of(op: str, norm_type: Any) -> float:
+    """Return the checked power."""
     if isinstance(norm_type, bool | np.bool_) or not isinstance(norm_type, Real):
         raise TypeError(f"{op}: norm_type must be a real number, received {norm_type=!r}")
     p = float(norm_type)
@@ -64,7 +65,7 @@ def _sums(
 
 def _pool(op: str, n: int, input: Any, norm_type: Any, kernel_size: Any, stride: Any, ceil_mode: Any) -> Array:
     dtype, (x,) = _check.data(op, input=input)
-    p = _norm(op, norm_type)
+    p = norm_of(op, norm_type)
     with np.errstate(all="ignore"):  # a negative number to a fractional power is NaN
         sums, _, _ = _sums(op, n, x, p, kernel_size, stride, ceil_mode)
         return np.asarray(sums ** (1 / p), dtype)
@@ -74,7 +75,7 @@ def _backward(
     op: str, n: int, grad_output: Any, input: Any, norm_type: Any, kernel_size: Any, stride: Any, ceil_mode: Any
 ) -> Array:
     dtype, (gy, x) = _check.data(op, grad_output=grad_output, input=input)
-    p = _norm(op, norm_type)
+    p = norm_of(op, norm_type)
     with np.errstate(all="ignore"):
         sums, weights, shape = _sums(op, n, x, p, kernel_size, stride, ceil_mode)
         _check.grad(op, gy, shape)

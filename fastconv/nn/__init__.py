@@ -11,8 +11,8 @@ load by name. Calling differs, for nothing is recorded behind the scenes::
 Two switches fix weights. ``parameter.requires_grad = False`` leaves one parameter out of the backward pass;
 ``layer.freeze()`` leaves out all of a layer's, and lets it compute with private copies that are packed once.
 
-One family per file: module (Parameter and Module), containers, conv, local, pooling, padding, batch_norm, norm, linear,
-activation, dropout, shape, loss; init has the distributions of first weights.
+One family per file: module (Parameter and Module), containers, conv, local, pooling, lp_pooling, padding, batch_norm,
+norm, linear, activation, dropout, shape, loss; init has the distributions of first weights.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from fastconv.nn.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
+from fastconv.nn.lp_pooling import LPPool1d, LPPool2d, LPPool3d
 from fastconv.nn.module import Backward, Buffer, IncompatibleKeys, Module, Parameter
 from fastconv.nn.norm import (
     BatchNorm1d,
@@ -134,6 +135,9 @@ __all__ = [
     "InstanceNorm2d",
     "InstanceNorm3d",
     "L1Loss",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "LayerNorm",
     "LeakyReLU",
     "Linear",

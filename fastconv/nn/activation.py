@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastconv import _check as check
 from fastconv import functional as F
-from fastconv.nn.module import Backward, Module, Parameter
+from fastconv.nn.module import Backward, Module, Parameter, other_dtype, other_than
 
 __all__ = [
     "ELU",
@@ -53,6 +53,16 @@ class ReLU(_Activation):
 
     Keeps its output for the way back, so that the input may go.
 
+    Parameters
+    ----------
+    inplace : bool, default False
+        Taken for the sake of code written for torch; inputs are never changed.
+
+    Raises
+    ------
+    TypeError
+        When `inplace` is not True or False.
+
     Examples
     --------
     >>> y, backward = ReLU().forward(np.array([-1.0, 2.0]))
@@ -63,6 +73,9 @@ class ReLU(_Activation):
     _function = "relu"
     _keeps_output = True
 
+    def __init__(self, inplace: bool = False) -> None:
+        check.flag("ReLU", "inplace", inplace)
+
 
 class LeakyReLU(_Activation):
     """x where it is positive, `negative_slope` times x elsewhere.
@@ -71,6 +84,8 @@ class LeakyReLU(_Activation):
     ----------
     negative_slope : float, default 0.01
         What is left of negative elements.
+    inplace : bool, default False
+        Taken for the sake of code written for torch; inputs are never changed.
 
     Raises
     ------
@@ -85,8 +100,9 @@ class LeakyReLU(_Activation):
 
     _function = "leaky_relu"
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         self.negative_slope = check.real("LeakyReLU", "negative_slope", negative_slope)
+        check.flag("LeakyReLU", "inplace", inplace)
 
     def _options(self) -> tuple[Any, ...]:
         return (self.negative_slope,)
@@ -103,6 +119,8 @@ class ELU(_Activation):
     ----------
     alpha : float, default 1
         How far negative elements reach: to ``-alpha``.
+    inplace : bool, default False
+        Taken for the sake of code written for torch; inputs are never changed.
 
     Raises
     ------
@@ -117,8 +135,9 @@ class ELU(_Activation):
 
     _function = "elu"
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         self.alpha = check.real("ELU", "alpha", alpha)
+        check.flag("ELU", "inplace", inplace)
 
     def _options(self) -> tuple[Any, ...]:
         return (self.alpha,)
@@ -190,6 +209,16 @@ class GELU(_Activation):
 class SiLU(_Activation):
     """x * sigmoid(x).
 
+    Parameters
+    ----------
+    inplace : bool, default False
+        Taken for the sake of code written for torch; inputs are never changed.
+
+    Raises
+    ------
+    TypeError
+        When `inplace` is not True or False.
+
     Examples
     --------
     >>> SiLU()(np.array([0.0, 1.0])).round(4)
@@ -197,6 +226,9 @@ class SiLU(_Activation):
     """
 
     _function = "silu"
+
+    def __init__(self, inplace: bool = False) -> None:
+        check.flag("SiLU", "inplace", inplace)
 
 
 class Softplus(_Activation):
@@ -339,7 +371,7 @@ class Maxout(Module):
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
-        return f"pool_size={self.pool_size}" + (f", dim={self.dim}" if self.dim != 1 else "")
+        return ", ".join([f"pool_size={self.pool_size}", *other_than(dim=(self.dim, 1))])
 
 
 class PReLU(Module):
@@ -413,4 +445,4 @@ class PReLU(Module):
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
-        return f"num_parameters={self.num_parameters}"
+        return ", ".join([f"num_parameters={self.num_parameters}", *other_dtype(self.weight)])

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastconv import _check as check
 from fastconv import functional as F
 from fastconv.nn._affine import Affine, Arrays
-from fastconv.nn.module import Backward, Buffer, changing
+from fastconv.nn.module import Backward, Buffer, changing, other_dtype
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
 
@@ -85,8 +85,14 @@ class _Channelwise(Affine):
             mean, var = mean.mean(axis=0), var.mean(axis=0)
         unbiased = var * (values / (values - 1))
         with changing():
-            self.num_batches_tracked.data += self._counts
-            share = 1 / float(self.num_batches_tracked.data) if self.momentum is None else self.momentum
+            tracked = self.num_batches_tracked.data
+            if self.momentum is None and int(tracked) < 0:
+                raise ValueError(
+                    f"{type(self).__name__}: num_batches_tracked must be non-negative where momentum is None, "
+                    f"received num_batches_tracked={tracked}"
+                )
+            tracked += self._counts
+            share = 1 / float(tracked) if self.momentum is None else self.momentum
             for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
                 running.data[...] = share * new + (1 - share) * running.data
 
@@ -122,10 +128,9 @@ class _Channelwise(Affine):
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
+        shown = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}"
+        shown += f", bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        return ", ".join([shown, *other_dtype(self.weight or self.running_mean)])
 
 
 class _BatchNorm(_Channelwise):

@@ -12,7 +12,7 @@ from fastconv import functional as F
 from fastconv.functional._map import total
 from fastconv.nn._weighted import WeightedModule
 from fastconv.nn.activation import ReLU
-from fastconv.nn.module import Backward, Module
+from fastconv.nn.module import Backward, Module, other_than
 from fastconv.nn.shape import Identity
 
 __all__ = ["Concat", "Parallel", "Residual", "Sequential"]
@@ -91,15 +91,19 @@ class Sequential(_Layers):
         backwards: list[Backward] = []
         output = input
         for layer, activation in _steps(self):
-            if needs_input_grad or backwards or layer.learns():
-                needs = needs_input_grad or bool(backwards)
-                if activation is None:
-                    output, back = layer.forward(output, needs_input_grad=needs)
+            try:
+                if needs_input_grad or backwards or layer.learns():
+                    needs = needs_input_grad or bool(backwards)
+                    if activation is None:
+                        output, back = layer.forward(output, needs_input_grad=needs)
+                    else:
+                        output, back = layer._answer_and_way_back(output, needs, activation)
+                    backwards.append(back)
                 else:
-                    output, back = layer._answer_and_way_back(output, needs, activation)
-                backwards.append(back)
-            else:
-                output = layer(output) if activation is None else layer._answer(output, activation)
+                    output = layer(output) if activation is None else layer._answer(output, activation)
+            except (TypeError, ValueError) as error:
+                self._tell_where(error, layer)
+                raise
 
         def backward(grad_output: Any) -> Any:
             grad = grad_output
@@ -112,8 +116,18 @@ class Sequential(_Layers):
     def __call__(self, input: Any) -> Any:
         """Compute the output alone; nothing is kept."""
         for layer, activation in _steps(self):
-            input = layer(input) if activation is None else layer._answer(input, activation)
+            try:
+                input = layer(input) if activation is None else layer._answer(input, activation)
+            except (TypeError, ValueError) as error:
+                self._tell_where(error, layer)
+                raise
         return input
+
+    def _tell_where(self, error: Exception, layer: Module) -> None:
+        """Add a note to an error, which is shown below it: in which layer it was."""
+        name = next(name for name, child in self.named_children() if child is layer)
+        shown = repr(layer).partition("\n")[0].removesuffix("(")
+        error.add_note(f"in layer {name!r} of {type(self).__name__}: {shown}")
 
     def _rows(self) -> list[tuple[Module, ...]]:
         return [tuple(self)]
@@ -239,6 +253,10 @@ class Concat(Parallel):
     def __init__(self, *layers: Module | Mapping[str, Module], dim: int = 1) -> None:
         self.dim = check.integer("Concat", "dim", dim)
         super().__init__(*layers)
+
+    def extra_repr(self) -> str:
+        """Arguments to show in the representation."""
+        return ", ".join(other_than(dim=(self.dim, 1)))
 
     def _join(self, outputs: list[Any]) -> Any:
         shapes = [np.shape(output) for output in outputs]
@@ -367,4 +385,5 @@ def _layer(owner: Module, name: object, layer: Any) -> Module:
     if isinstance(layer, Module):
         return layer
     hint = ", the class; write it with parentheses" if isinstance(layer, type) else ""
+    hint = f"; write {type(owner).__name__}(*layers)" if isinstance(layer, list | tuple) else hint
     raise TypeError(f"{type(owner).__name__}: layers must be Modules, received layer {name!r}={layer!r}{hint}")

@@ -13,7 +13,7 @@ from fastconv import functional as F
 from fastconv.functional._fused import rectify_backward, rectifying
 from fastconv.nn._weighted import WeightedModule
 from fastconv.nn.init import Generator
-from fastconv.nn.module import Backward
+from fastconv.nn.module import Backward, other_dtype
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
@@ -130,7 +130,7 @@ class _ConvNd(WeightedModule):
             shown.append(f"activation={self.activation}")
         if self.algorithm != "auto":
             shown.append(f"algorithm={self.algorithm}")
-        return ", ".join(shown)
+        return ", ".join(shown + other_dtype(self.weight))
 
     def _extra_arguments(self) -> list[str]:
         return []

@@ -19,8 +19,9 @@ class _Dropout(Module):
     _operator = "dropout"
     generator: np.random.Generator
 
-    def __init__(self, p: float = 0.5, *, generator: Generator = None) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: Generator = None) -> None:
         name = type(self).__name__
+        check.flag(name, "inplace", inplace)
         self.p = check.real(name, "p", p)
         if not 0 <= self.p <= 1:
             raise ValueError(f"{name}: p must be from 0 to 1, received p={p!r}")
@@ -52,6 +53,8 @@ class Dropout(_Dropout):
     ----------
     p : float, default 0.5
         From 0 to 1.
+    inplace : bool, default False
+        Taken for the sake of code written for torch; inputs are never changed.
     generator : numpy.random.Generator, int or None
         Where the draws come from: a generator (of one's own, or one that layers share), a seed for a new one, or None
         for a seed from the system. The layer keeps it as `generator`; whoever resumes a run restores
@@ -86,6 +89,8 @@ class Dropout2d(_Dropout):
     ----------
     p : float, default 0.5
         From 0 to 1.
+    inplace : bool, default False
+        Taken for the sake of code written for torch; inputs are never changed.
     generator : numpy.random.Generator, int or None
         As for :class:`Dropout`.
 

@@ -12,7 +12,7 @@ from fastconv import functional as F
 from fastconv.functional._fused import rectify_backward, rectifying
 from fastconv.nn._weighted import WeightedModule
 from fastconv.nn.init import Generator
-from fastconv.nn.module import Backward
+from fastconv.nn.module import Backward, other_dtype, other_than
 
 __all__ = ["Linear"]
 
@@ -99,4 +99,4 @@ class Linear(WeightedModule):
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
         shown = f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-        return shown if self.activation is None else f"{shown}, activation={self.activation}"
+        return ", ".join([shown, *other_than(activation=(self.activation, None)), *other_dtype(self.weight)])

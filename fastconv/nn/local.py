@@ -13,7 +13,7 @@ from fastconv import _check as check
 from fastconv import functional as F
 from fastconv.nn._weighted import WeightedModule
 from fastconv.nn.init import Generator, kaiming_uniform_, make_generator
-from fastconv.nn.module import Backward, Parameter
+from fastconv.nn.module import Backward, Parameter, other_dtype
 
 __all__ = ["LocallyConnected1d", "LocallyConnected2d", "TiledConv2d"]
 
@@ -95,7 +95,7 @@ class _LocalNd(WeightedModule):
             shown.append(f"groups={self.groups}")
         if self.bias is None:
             shown.append("bias=False")
-        return ", ".join(shown)
+        return ", ".join(shown + other_dtype(self.weight))
 
     def _own_argument(self) -> str:
         raise NotImplementedError

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = ["Backward", "Buffer", "IncompatibleKeys", "Module", "Parameter"]
 
@@ -108,6 +108,9 @@ class Parameter:
             else:
                 self.grad += addend
 
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return _as_numpy(self.data, dtype, copy)
+
     def __repr__(self) -> str:
         frozen = "" if self.requires_grad else ", requires_grad=False"
         return f"Parameter(shape={self.shape}, dtype={self.dtype}{frozen})"
@@ -155,8 +158,18 @@ class Buffer:
         """The dtype of `data`."""
         return self.data.dtype
 
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return _as_numpy(self.data, dtype, copy)
+
     def __repr__(self) -> str:
         return f"Buffer(shape={self.shape}, dtype={self.dtype})"
+
+
+def _as_numpy(data: NDArray[Any], dtype: DTypeLike | None, copy: bool | None) -> NDArray[Any]:
+    """Return what ``np.asarray`` of a parameter or buffer gives: `data` itself, where no copy is needed."""
+    if copy is False and dtype is not None and data.dtype != dtype:
+        raise ValueError(f"asarray: {np.dtype(dtype)} needs a copy of data of {data.dtype}, received copy=False")
+    return np.array(data, dtype) if copy else np.asarray(data, dtype)
 
 
 _FLOATS = tuple(np.dtype(name) for name in ("float16", "float32", "float64"))
@@ -242,7 +255,18 @@ class Module:
 
     def __call__(self, input: Any) -> Any:
         """Compute the output alone; nothing is kept."""
-        return self.forward(input, needs_input_grad=False)[0]
+        try:
+            result: Any = self.forward(input, needs_input_grad=False)
+        except TypeError as error:
+            if "'needs_input_grad'" in str(error):
+                error.add_note(f"write {type(self).__name__}.forward(self, input, *, needs_input_grad=True)")
+            raise
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(
+                f"{type(self).__name__}: forward must return the output and the way back, "
+                f"received {type(result).__name__}; layers in a row make a Sequential, which does that by itself"
+            )
+        return result[0]
 
     # -- what the module holds --
 
@@ -484,9 +508,20 @@ class Module:
 
     def __repr__(self) -> str:
         children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        arguments = self.extra_repr()
         if not children:
-            return f"{type(self).__name__}({self.extra_repr()})"
-        return "\n  ".join([f"{type(self).__name__}(", *children]) + "\n)"
+            return f"{type(self).__name__}({arguments})"
+        return "\n  ".join([f"{type(self).__name__}({arguments}", *children]) + "\n)"
+
+
+def other_than(**given: tuple[Any, Any]) -> list[str]:
+    """Return "name=value" for each name=(value, default) that differs from its default: for `extra_repr`."""
+    return [f"{name}={value}" for name, (value, default) in given.items() if value != default]
+
+
+def other_dtype(held: Parameter | Buffer | None) -> list[str]:
+    """Return "dtype=..." where a layer's arrays are not float32: for `extra_repr`."""
+    return [] if held is None else other_than(dtype=(held.dtype.name, "float32"))
 
 
 def _optional(held: Parameter | Buffer) -> bool:
@@ -494,7 +529,10 @@ def _optional(held: Parameter | Buffer) -> bool:
 
 
 def _loadable(name: str, value: ArrayLike, parameter: Parameter | Buffer) -> NDArray[Any]:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # a torch tensor of bfloat16, or of another device
+        raise TypeError(f"load_state_dict: {name!r} cannot be read as an array: {error}") from error
     if parameter.dtype == _COUNT:
         if array.dtype.kind not in "iu":
             raise TypeError(f"load_state_dict: {name!r} must hold integers, received dtype {array.dtype}")

@@ -19,7 +19,7 @@ from fastconv.nn.batch_norm import (
     InstanceNorm2d,
     InstanceNorm3d,
 )
-from fastconv.nn.module import Backward, Module
+from fastconv.nn.module import Backward, Module, other_dtype, other_than
 
 __all__ = [
     "BatchNorm1d",
@@ -104,10 +104,8 @@ class LayerNorm(Affine):
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
-        return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
-            f"bias={self.bias is not None}"
-        )
+        shown = f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        return ", ".join([shown, f"bias={self.bias is not None}", *other_dtype(self.weight)])
 
 
 class GroupNorm(Affine):
@@ -187,10 +185,9 @@ class GroupNorm(Affine):
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
-        return (
-            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
-            f"bias={self.bias is not None}"
-        )
+        shown = [f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"]
+        shown += [f"bias={self.bias is not None}", *other_than(channel_axis=(self.channel_axis, 1))]
+        return ", ".join(shown + other_dtype(self.weight))
 
 
 # ---------------------------------------------------------------------------------------------------- across channels
@@ -254,4 +251,5 @@ class LocalResponseNorm(Module):
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
-        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+        shown = f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+        return ", ".join([shown, *other_than(channel_axis=(self.channel_axis, 1))])

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastconv import _check as check
 from fastconv import functional as F
 from fastconv.functional.max_pooling import with_way_back
-from fastconv.nn.module import Backward, Module
+from fastconv.nn.module import Backward, Module, other_than
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-class _PoolNd(Module):
+class PoolNd(Module):
     """What all pooling layers have in common: the functions that they call."""
 
     _axes: ClassVar[int]
@@ -37,7 +37,7 @@ class _PoolNd(Module):
     _pool_backward: ClassVar[Callable[..., NDArray[Any]]]
 
 
-class _ByMaximum(_PoolNd):
+class _ByMaximum(PoolNd):
     """A layer that takes maxima: the way back needs where they were."""
 
     return_indices: bool
@@ -70,7 +70,7 @@ class _MaxPoolNd(_ByMaximum):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size, self.stride, self.padding = _window(self, kernel_size, stride, padding)
+        self.kernel_size, self.stride, self.padding = window(self, kernel_size, stride, padding)
         self.dilation = _one_or_all(self, "dilation", dilation, 1)
         self.return_indices = check.flag(type(self).__name__, "return_indices", return_indices)
         self.ceil_mode = check.flag(type(self).__name__, "ceil_mode", ceil_mode)
@@ -92,7 +92,8 @@ class _MaxPoolNd(_ByMaximum):
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
-        return ", ".join(f"{name}={value}" for name, value in self._options().items())
+        shown = [f"{name}={value}" for name, value in self._options().items()]
+        return ", ".join(shown + other_than(return_indices=(self.return_indices, False)))
 
 
 class MaxPool1d(_MaxPoolNd):
@@ -170,7 +171,7 @@ class MaxPool3d(_MaxPoolNd):
     _pool_backward = staticmethod(F.max_pool3d_backward)
 
 
-class _AvgPoolNd(_PoolNd):
+class _AvgPoolNd(PoolNd):
     def __init__(
         self,
         kernel_size: Any,
@@ -180,7 +181,7 @@ class _AvgPoolNd(_PoolNd):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        self.kernel_size, self.stride, self.padding = _window(self, kernel_size, stride, padding)
+        self.kernel_size, self.stride, self.padding = window(self, kernel_size, stride, padding)
         self.ceil_mode = check.flag(type(self).__name__, "ceil_mode", ceil_mode)
         self.count_include_pad = check.flag(type(self).__name__, "count_include_pad", count_include_pad)
         if divisor_override is not None:
@@ -209,7 +210,13 @@ class _AvgPoolNd(_PoolNd):
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        shown = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        others = other_than(
+            ceil_mode=(self.ceil_mode, False),
+            count_include_pad=(self.count_include_pad, True),
+            divisor_override=(self.divisor_override, None),
+        )
+        return ", ".join([shown, *others])
 
 
 class AvgPool1d(_AvgPoolNd):
@@ -287,7 +294,7 @@ class AvgPool3d(_AvgPoolNd):
     _pool_backward = staticmethod(F.avg_pool3d_backward)
 
 
-class _AdaptiveAvgPoolNd(_PoolNd):
+class _AdaptiveAvgPoolNd(PoolNd):
     def __init__(self, output_size: Any) -> None:
         self.output_size = _wanted(self, output_size)
 
@@ -379,7 +386,8 @@ class _AdaptiveMaxPoolNd(_ByMaximum):
 
     def extra_repr(self) -> str:
         """Arguments to show in the representation."""
-        return f"output_size={self.output_size}"
+        shown = other_than(return_indices=(self.return_indices, False))
+        return ", ".join([f"output_size={self.output_size}", *shown])
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
@@ -440,7 +448,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     _pool_backward = staticmethod(F.adaptive_max_pool3d_backward)
 
 
-def _window(layer: _PoolNd, kernel_size: Any, stride: Any, padding: Any) -> tuple[Any, Any, Any]:
+def window(layer: PoolNd, kernel_size: Any, stride: Any, padding: Any) -> tuple[Any, Any, Any]:
     """Return a window's size, step and padding, checked."""
     return (
         _one_or_all(layer, "kernel_size", kernel_size, 1),
@@ -449,7 +457,7 @@ def _window(layer: _PoolNd, kernel_size: Any, stride: Any, padding: Any) -> tupl
     )
 
 
-def _padding(layer: _PoolNd, padding: Any) -> Any:
+def _padding(layer: PoolNd, padding: Any) -> Any:
     name = type(layer).__name__
     if isinstance(padding, str):
         raise ValueError(
@@ -459,13 +467,13 @@ def _padding(layer: _PoolNd, padding: Any) -> Any:
     return paddings if np.ndim(padding) else paddings[0]
 
 
-def _one_or_all(layer: _PoolNd, name: str, value: Any, minimum: int) -> Any:
+def _one_or_all(layer: PoolNd, name: str, value: Any, minimum: int) -> Any:
     """Return an int where one was given for all axes, and a tuple where one was given for each."""
     values = check.per_axis(type(layer).__name__, name, value, layer._axes, minimum)
     return values if np.ndim(value) else values[0]
 
 
-def _wanted(layer: _PoolNd, output_size: Any) -> Any:
+def _wanted(layer: PoolNd, output_size: Any) -> Any:
     """Return a wanted output size, checked; None means the input's."""
     if not isinstance(output_size, tuple | list):
         return None if output_size is None else _one_or_all(layer, "output_size", output_size, 1)

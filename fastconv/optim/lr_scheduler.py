@@ -93,6 +93,9 @@ class LRScheduler:
         """Return the learning rates that the schedule set last, one for each group."""
         return self._rates()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(last_epoch={self.last_epoch}, lr={self.get_last_lr()})"
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: numbers in a dict."""
         return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}

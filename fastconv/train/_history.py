@@ -48,6 +48,8 @@ class History:
     --------
     >>> epochs = [Epoch(n, loss, None, None, None, 0.1, 1.0) for n, loss in ((1, 2.0), (2, 0.5), (3, 0.7))]
     >>> history = History(epochs)
+    >>> history
+    History(3 epochs; best: epoch   2  loss 0.5000  1.0 s)
     >>> len(history), history.best.number
     (3, 2)
     """
@@ -130,6 +132,9 @@ class History:
 
     def __getitem__(self, index: int) -> Epoch:
         return self.epochs[index]
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} epochs{f'; best: {self.best}' if self.epochs else ''})"
 
     def __str__(self) -> str:
         return "\n".join(str(epoch) for epoch in self.epochs)

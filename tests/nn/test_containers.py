@@ -253,3 +253,21 @@ def test_branches_refuse() -> None:
     _, backward = nn.Concat(nn.Identity(), nn.Identity()).forward(x)
     with pytest.raises(ValueError, match="Concat: grad_output must have the shape"):
         backward(x)
+
+
+def test_an_error_tells_in_which_layer_it_was() -> None:
+    inner = nn.Sequential(nn.ReLU(), nn.Conv2d(2, 3, 3))
+    net = nn.Sequential({"stem": nn.Identity(), "body": inner})
+    x = np.ones((1, 4, 5, 5))
+    for call in (lambda: net(x), lambda: net.forward(x), lambda: net.forward(x, needs_input_grad=False)):
+        with pytest.raises(ValueError, match="takes input of 2 channels") as caught:
+            call()
+        assert caught.value.__notes__ == [
+            "in layer '1' of Sequential: Conv2d(2, 3, kernel_size=(3, 3), stride=(1, 1))",
+            "in layer 'body' of Sequential: Sequential",
+        ]
+
+
+def test_a_list_of_layers_is_refused_with_what_to_write() -> None:
+    with pytest.raises(TypeError, match=r"write Sequential\(\*layers\)"):
+        nn.Sequential([nn.ReLU()])  # type: ignore[arg-type]

@@ -90,7 +90,9 @@ def test_without_bias_and_in_float64() -> None:
     assert layer.bias is None
     assert [*layer.state_dict()] == ["weight"]
     assert layer(np.ones((2, 4, 4))).dtype == np.float64
-    assert repr(layer) == ("LocallyConnected2d(2, 3, input_size=(4, 4), kernel_size=(3, 3), stride=(1, 1), bias=False)")
+    assert repr(layer) == (
+        "LocallyConnected2d(2, 3, input_size=(4, 4), kernel_size=(3, 3), stride=(1, 1), bias=False, dtype=float64)"
+    )
     tiled = nn.TiledConv2d(4, 2, 3, 2, padding=1, dilation=2, groups=2)
     assert repr(tiled) == (
         "TiledConv2d(4, 2, tiles=(2, 2), kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(2, 2), groups=2)"

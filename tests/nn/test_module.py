@@ -6,10 +6,12 @@ import copy
 import re
 import threading
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 
+from fastconv import functional as F
 from fastconv import nn
 
 
@@ -347,3 +349,46 @@ def test_no_warnings_from_a_training_step() -> None:
         loss, grad = loss_fn(y, np.array([0, 2]))
         assert backward(grad) is None
     assert np.isfinite(loss)
+
+
+def test_a_parameter_is_an_array_to_numpy() -> None:
+    layer = nn.Conv2d(1, 2, 3, generator=0)
+    assert np.asarray(layer.weight) is layer.weight.data
+    assert np.array(layer.weight) is not layer.weight.data
+    assert np.asarray(layer.weight, np.float64).dtype == np.float64
+    assert not np.may_share_memory(np.array(layer.weight), layer.weight.data)
+    with pytest.raises(ValueError, match="copy"):
+        layer.weight.__array__(np.float64, copy=False)
+    x = np.ones((1, 1, 5, 5), np.float32)
+    np.testing.assert_array_equal(F.conv2d(x, layer.weight, layer.bias), layer(x))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.asarray(nn.BatchNorm1d(2).running_var), np.ones(2))
+
+
+def test_what_a_module_of_ones_own_gets_wrong() -> None:
+    """As torch has it, or without the way back: a first sample would be taken for the output."""
+
+    class TorchStyle(nn.Module):
+        def forward(self, input: Any) -> Any:  # type: ignore[override]
+            return input
+
+    class WithoutWayBack(nn.Module):
+        def forward(self, input: Any, *, needs_input_grad: bool = True) -> Any:
+            return input
+
+    with pytest.raises(TypeError, match="needs_input_grad") as caught:
+        TorchStyle()(np.ones(3))
+    assert caught.value.__notes__ == ["write TorchStyle.forward(self, input, *, needs_input_grad=True)"]
+    for x in (np.ones((2, 3)), np.ones(3), (1, 2, 3)):
+        with pytest.raises(TypeError, match="WithoutWayBack: forward must return the output and the way back"):
+            WithoutWayBack()(x)
+
+
+def test_what_cannot_be_read_is_named_in_a_state() -> None:
+    class Unreadable:
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("no such dtype")
+
+    with pytest.raises(TypeError, match="load_state_dict: 'weight' cannot be read as an array: no such dtype"):
+        nn.Linear(2, 1).load_state_dict({"weight": Unreadable(), "bias": np.ones(1)})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="relu: input cannot be read as an array: no such dtype"):
+        F.relu(Unreadable())  # type: ignore[arg-type]

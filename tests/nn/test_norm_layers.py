@@ -71,6 +71,20 @@ def test_running_statistics_move_in_training_alone() -> None:
     assert layer.num_batches_tracked.data == 4
 
 
+def test_a_count_below_zero_gives_no_mean_of_batches() -> None:
+    """As a damaged state may have it: -1 and this batch would be the mean of none."""
+    layer, counting = nn.BatchNorm1d(2, momentum=None), nn.BatchNorm1d(2)
+    for each in (layer, counting):
+        each.load_state_dict(each.state_dict() | {"num_batches_tracked": np.int64(-1)})
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match=r"BatchNorm1d: num_batches_tracked must be non-negative .*tracked=-1"):
+        layer(data(6, 2))
+    for name, array in layer.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    counting(data(6, 2))
+    assert counting.num_batches_tracked.data == 0, "with a momentum the count is only kept"
+
+
 def test_without_momentum_it_is_the_mean_of_all_batches() -> None:
     layer = nn.BatchNorm1d(2, momentum=None, dtype=np.float64)
     batches = [data(6, 2, seed=i) for i in range(4)]

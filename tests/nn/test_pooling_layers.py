@@ -15,6 +15,7 @@ from fastconv import nn
 SPATIAL = {1: (7,), 2: (6, 7), 3: (4, 5, 4)}
 MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 AVG = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+LP = {1: nn.LPPool1d, 2: nn.LPPool2d, 3: nn.LPPool3d}
 ADAPTIVE_MAX = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d, 3: nn.AdaptiveMaxPool3d}
 ADAPTIVE_AVG = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
 
@@ -49,6 +50,13 @@ def test_gradients_of_maximum(n: int, options: dict[str, Any], check_gradients: 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_gradients_of_mean(n: int, options: dict[str, Any], check_gradients: Callable[..., None]) -> None:
     check_gradients(AVG[n](2, **options), distinct(n))
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 1}, {"ceil_mode": True}], ids=str)
+@pytest.mark.parametrize("p", [1, 2, 3.5])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_gradients_of_norms(n: int, p: float, options: dict[str, Any], check_gradients: Callable[..., None]) -> None:
+    check_gradients(LP[n](p, 2, **options), distinct(n) + 1.5)  # positive: a norm has an edge at 0
 
 
 @pytest.mark.parametrize("layers", [ADAPTIVE_AVG, ADAPTIVE_MAX], ids=["mean", "maximum"])

@@ -106,6 +106,16 @@ def test_dropout(name: str, shape: tuple[int, ...]) -> None:
     assert repr(layer) == f"{name}(p=0.5)"
 
 
+def test_inplace_is_taken_and_inputs_stay() -> None:
+    """As code that was written for torch has it."""
+    layers = nn.ReLU(True), nn.LeakyReLU(0.1, True), nn.ELU(1.0, True), nn.SiLU(inplace=True), nn.Dropout(0.5, True)
+    x = np.linspace(-1, 1, 9)
+    for layer in (*layers, nn.Dropout2d(0.5, True)):
+        before = x.copy()
+        layer(x.reshape(1, 9, 1, 1))
+        np.testing.assert_array_equal(x, before)
+
+
 @pytest.mark.parametrize("p", [-0.1, 1.1, None, "x", True])
 def test_dropout_refuses(p: Any) -> None:
     with pytest.raises((ValueError, TypeError), match="Dropout: p must be"):
@@ -158,6 +168,7 @@ def test_a_frozen_prelu_learns_nothing() -> None:
     ("make", "error", "message"),
     [
         (lambda: nn.LeakyReLU("x"), TypeError, "LeakyReLU: negative_slope must be a real number"),  # type: ignore[arg-type]
+        (lambda: nn.ReLU(1), TypeError, "ReLU: inplace must be True or False"),  # type: ignore[arg-type]
         (lambda: nn.ELU(np.nan), ValueError, "ELU: alpha must be finite"),
         (lambda: nn.GELU("erf"), ValueError, "GELU: approximate must be one of"),
         (lambda: nn.Softplus(0), ValueError, "Softplus: beta must not be 0"),
