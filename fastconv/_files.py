@@ -70,7 +70,7 @@ def load(path: FilePath) -> dict[str, NDArray[Any]]:
     Returns
     -------
     dict of str to ndarray
-        What ``model.load_state_dict`` takes.
+        What ``model.load_state_dict`` takes. bfloat16, which NumPy lacks, comes as float32, the same values.
 
     Raises
     ------
@@ -103,7 +103,9 @@ _Action = Callable[..., Any]
 def _format(op: str, path: FilePath, known: dict[str, _Action]) -> _Action:
     action = known.get(Path(path).suffix)
     if action is None:
-        raise ValueError(f"{op}: path must end in .safetensors or .npz, received path={os.fspath(path)!r}")
+        pickled = op == "load" and Path(path).suffix in (".pth", ".pt", ".bin", ".ckpt")
+        remedy = "; only torch should open pickles, help(fastconv.load) has three lines that convert one" * pickled
+        raise ValueError(f"{op}: path must end in .safetensors or .npz, received path={os.fspath(path)!r}{remedy}")
     return action
 
 
@@ -178,10 +180,20 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
         pass  # for Python's own error where it is not there
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping, only keys()
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
+            arrays = {name: file.get_tensor(name) for name, kind in kinds.items() if kind != "BF16"}
+        if len(arrays) < len(kinds):
+            tensors = safetensors.deserialize(path.read_bytes())
+            arrays |= {name: _from_bfloat16(held) for name, held in tensors if held["dtype"] == "BF16"}
     except (safetensors.SafetensorError, TypeError, AttributeError) as error:
         raise ValueError(f"load: {str(path)!r} is no safetensors file that NumPy can read: {error}") from error
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub" or not array.dtype.isbuiltin:  # where another package brings such dtypes
             raise ValueError(f"load: {str(path)!r} holds {name!r} in {array.dtype}, which is no dtype of NumPy's own")
     return arrays
+
+
+def _from_bfloat16(tensor: dict[str, Any]) -> NDArray[Any]:
+    """Return float32: bfloat16 is its upper half."""
+    bits = np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16
+    return bits.view(np.float32).reshape(tensor["shape"])

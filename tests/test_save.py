@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv import models
+from fastconv import models, nn
 from fastconv._extras import MissingExtraError
 
 KINDS = [
@@ -141,11 +141,38 @@ def test_a_safetensors_file_by_hand(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fc.load(tmp_path / "a.safetensors")["conv.weight"], values.reshape(2, 3))
 
 
-def test_bfloat16_is_refused_by_name(tmp_path: Path) -> None:
+def write_by_hand(path: Path, kind: str, shape: list[int], values: bytes) -> None:
+    """One tensor "a" of any kind, after one of float32."""
+    header = {
+        "first": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        "a": {"dtype": kind, "shape": shape, "data_offsets": [4, 4 + len(values)]},
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + np.ones(1, "<f4").tobytes() + values)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (), (0, 3)])
+def test_bfloat16_comes_as_float32_of_the_same_values(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """By its definition: sign, 8 bits of exponent, 7 of fraction, which is the upper half of a float32."""
     pytest.importorskip("safetensors")
-    header = json.dumps({"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
-    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
-    with pytest.raises(ValueError, match=r"(?i)bfloat16|bf16"):
+    known = {0x3F80: 1.0, 0xC000: -2.0, 0x3E20: 0.15625, 0x0001: 2.0**-133, 0x7F80: np.inf, 0x8000: -0.0, 0x42F7: 123.5}
+    bits = np.resize([*known], shape).astype("<u2")
+    write_by_hand(tmp_path / "a.safetensors", "BF16", list(shape), bits.tobytes())
+    found = fc.load(tmp_path / "a.safetensors")
+    assert found["a"].dtype == np.float32
+    assert found["a"].tobytes() == np.resize([*known.values()], shape).astype(np.float32).tobytes()
+    assert found["first"] == 1
+    if shape == (2, 4):
+        layer = nn.Linear(4, 2, bias=False)
+        layer.load_state_dict({"weight": found["a"]})
+        assert layer.weight.data.tobytes() == found["a"].tobytes()
+
+
+@pytest.mark.parametrize("kind", ["F8_E4M3", "F8_E5M2"])
+def test_what_numpy_cannot_hold_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("safetensors")
+    write_by_hand(tmp_path / "a.safetensors", kind, [1], b"\0")
+    with pytest.raises(ValueError, match=r"(?i)f(loat)?8_e"):
         fc.load(tmp_path / "a.safetensors")
 
 
@@ -155,6 +182,11 @@ def test_other_endings_are_refused(tmp_path: Path, name: str) -> None:
         fc.save({"a": np.ones(1)}, tmp_path / name)
     with pytest.raises(ValueError, match=r"must end in \.safetensors or \.npz"):
         fc.load(tmp_path / name)
+
+
+def test_a_pickle_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"'resnet18\.pth'; only torch should open pickles, help\(fastconv\.load\)"):
+        fc.load("resnet18.pth")
 
 
 @every_kind
