@@ -58,7 +58,7 @@ def _as_array(op: str, name: str, value: Any) -> tuple[Array, bool]:
         raise TypeError(f"{op}: {name} must be an array of float16, float32 or float64, received {name}={value!r}")
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of unequal lengths; tensors that want gradients
         raise TypeError(f"{op}: {name} cannot be read as an array: {error}") from None
     return array, hasattr(value, "dtype") or hasattr(value, "__array__")
 
@@ -90,8 +90,14 @@ def data(op: str, optional: Sequence[str] = ("bias",), /, **operands: Any) -> tu
     kind = kind.newbyteorder("=") if not kind.isnative else kind
     compute = _COMPUTE[kind]
     return kind, [
-        a if a is None or (a.dtype == compute and a.flags.aligned) else np.require(a, compute, ["A"]) for a in arrays
+        a if a is None or (a.dtype == compute and a.flags.aligned) else _converted(a, compute) for a in arrays
     ]
+
+
+def _converted(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the aligned array in a dtype. Numbers of lists may overflow: quietly, as kernels compute."""
+    with np.errstate(over="ignore"):
+        return np.require(array, dtype, ["A"])
 
 
 def layout(array: Array) -> Array:

@@ -128,11 +128,11 @@ def needs(op: str, value: Any) -> tuple[bool, bool, bool]:
     return a, b, c
 
 
-def choice(op: str, name: str, value: Any, allowed: Sequence[str]) -> str:
+def choice(op: str, name: str, value: Any, allowed: Sequence[str], remedy: str = "") -> str:
     """Return one of the allowed strings."""
     if not isinstance(value, str) or value not in allowed:
         listed = ", ".join(repr(item) for item in allowed)
-        raise ValueError(f"{op}: {name} must be one of {listed}, received {name}={value!r}")
+        raise ValueError(f"{op}: {name} must be one of {listed}, received {name}={value!r}{remedy and '; '}{remedy}")
     return value
 
 

@@ -18,7 +18,10 @@ SLOPES = {"relu": 0.0, "leaky_relu": 0.01}
 
 def slope_of(op: str, activation: Any) -> float | None:
     """Return the slope below 0 of the named activation, None for None."""
-    return None if activation is None else SLOPES[_check.choice(op, "activation", activation, tuple(SLOPES))]
+    if activation is None:
+        return None
+    remedy = "None is none, and others follow as operators or layers of their own"
+    return SLOPES[_check.choice(op, "activation", activation, tuple(SLOPES), remedy)]
 
 
 def rectifying(op: str, activation: Any) -> str | None:

@@ -35,7 +35,7 @@ from wrong import (
     wrong_rank,
     zeros,
 )
-from wrong_pointwise import dense, norms, paddings_of_arrays, pointwise
+from wrong_pointwise import dense, dropping, norms, paddings_of_arrays, pointwise, resizing
 from wrong_windows import (
     GRADIENT,
     convolution,
@@ -107,6 +107,12 @@ def kind_of(call: Call | Layer, name: str) -> Iterator[Wrong]:
         )
     if name in ("in_channels", "out_channels", "in_features", "out_features", "groups"):
         return number(1)
+    if name == "scale_factor":
+        return per_axis(n, 1, optional=True)
+    if name == "size" and "scale_factor" in call.arguments:
+        return iter(())  # see `resizing`
+    if name == "p":
+        return reals()
     if name in ("ceil_mode", "return_indices", "count_include_pad") or (name == "bias" and isinstance(call, Layer)):
         return flag()
     if name in ("algorithm", "mode", "reduction", "padding_mode", "approximate"):
@@ -180,6 +186,10 @@ def of_operator(call: Call) -> Iterator[tuple[str, Wrong]]:
         yield from paddings_of_arrays(call)
     if call.name.startswith("linear"):
         yield from dense(call)
+    if call.name.startswith("interpolate"):
+        yield from resizing(call)
+    if call.name.startswith("dropout"):
+        yield from dropping(call)
     if not call.axes and not call.name.startswith("linear"):
         yield from pointwise(call)
 

@@ -67,6 +67,10 @@ def all_calls(
     add("pad", 2, input=x, pad=(1, 2, 0, 1), mode="reflect", value=None)
     padded = data(batch, channels, size[0] + 1, size[1] + 3)
     add("pad_backward", 2, grad_output=padded, pad=(1, 2, 0, 1), mode="reflect")
+    resized: dict[str, Any] = {"size": None, "scale_factor": 2, "mode": "nearest"}
+    add("interpolate", 2, input=x, **resized)
+    larger = data(batch, channels, *(2 * s for s in size))
+    add("interpolate_backward", 2, grad_output=larger, input_shape=x.shape, **resized)
 
     features = prod(size)
     rows, w = data(batch, features), data(outputs, features)
@@ -161,6 +165,13 @@ def elementwise(add: Any, data: Any, x: Array) -> None:
         add(name, 0, input=x, **options)
         add(f"{name}_backward", 0, grad_output=data(*x.shape), **{saved: x}, **options)
     add("maxout", 0, input=x, pool_size=2, dim=1)
+    grad = data(x.shape[0], x.shape[1] // 2, *x.shape[2:])
+    choice = (grad > 0).astype(np.int64)
+    add("maxout_backward", 0, grad_output=grad, choice=choice, pool_size=2, dim=1)
+    for name, axes, shape in (("dropout", 0, x.shape), ("dropout2d", 2, (*x.shape[:2], 1, 1))):
+        dropped = {"p": 0.5, "training": True}
+        add(name, axes, input=x, **dropped, generator=0)
+        add(f"{name}_backward", axes, grad_output=data(*x.shape), mask=data(*shape) > 0, **dropped)
 
 
 def norms(add: Any, data: Any, x: Array) -> None:
@@ -228,6 +239,7 @@ def all_layers(
                 f"avg_pool{n}d",
                 {**window, "ceil_mode": False, "count_include_pad": True, "divisor_override": None},
             ),
+            (f"LPPool{n}d", f"lp_pool{n}d", {"norm_type": 2.0, "kernel_size": 2, "stride": 2, "ceil_mode": False}),
             (f"AdaptiveAvgPool{n}d", f"adaptive_avg_pool{n}d", {"output_size": 3}),
             (f"AdaptiveMaxPool{n}d", f"adaptive_max_pool{n}d", {"output_size": 3, "return_indices": False}),
         ):

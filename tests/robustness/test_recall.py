@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -95,6 +96,17 @@ def test_a_changed_operand_after_a_right_call(name: str, change: str) -> None:
         assert outcome(lambda: call(**{operand: other})) == want, operand  # noqa: B023
         assert outcome(lambda: call(**{operand: other})) == want, f"{operand}, again"  # noqa: B023
         assert outcome(call) == first, "and the right call stays as it was"
+
+
+@pytest.mark.parametrize("name", [name for name in SHORT if name.endswith(("loss_backward", "entropy_backward"))])
+def test_a_gradient_beyond_float32_is_an_infinity_without_a_word_each_time(name: str) -> None:
+    call = SHORT[name]
+    plan.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, again = (call(grad_output=1e300, reduction="sum") for _ in range(2))
+    assert not np.isfinite(first).all()
+    assert first.tobytes() == again.tobytes()
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from calls import Call
 from right import HUGE
-from wrong import BIG, Opaque, Wrong, no_integers, other_shapes, shapes, zeros
+from wrong import BIG, Opaque, Wrong, no_integers, other_shapes, per_axis, shapes, zeros
 from wrong_windows import outputs
 
 
@@ -73,14 +73,22 @@ def pointwise(call: Call) -> Iterator[tuple[str, Wrong]]:
                 )  # fmt: skip
     if "dim" in call.arguments:
         yield from (("dim", wrong) for wrong in no_integers())
-        axes = np.ndim(call.arguments.get("input", call.arguments.get("output")))
+        axes = np.ndim(next(call.arguments[name] for name in ("input", "output", "choice") if name in call.arguments))
         for value in (axes, -axes - 1, 2**31, -(2**61), 2**62, -(10**30)):
             yield "dim", Wrong(value, ValueError, "axis|" + BIG)
         if "input" in call.arguments:  # which must not be looked through before room is made
             yield "input", Wrong(zeros(2, 2**40), MemoryError, "cannot be held in memory", "")
-    if "pool_size" in call.arguments:
+    if "pool_size" in call.arguments and "input" in call.arguments:
         for value in (3, 5, 2**31, 2**61):
             yield "pool_size", Wrong(value, ValueError, "must divide")
+    if "choice" in call.arguments:
+        right = call.arguments["choice"].shape
+        for place in (-1, 2, 2**31, 2**63 - 1, -(2**63)):
+            yield "choice", Wrong(np.full(right, place), ValueError, "0 to 1|below", str(place))
+        for kind in ("f4", "?", "c8", "O", "U3"):
+            yield "choice", Wrong(np.zeros(right, kind), TypeError, "integers", str(np.dtype(kind)))
+        for shape in ((), right[1:], (*right, 1), (0, *right[1:])):
+            yield "choice", Wrong(np.zeros(shape, int), ValueError, rule, str(shape), "choice|grad_output")
     if call.name.startswith("prelu"):
         yield from (("weight", wrong) for wrong in shapes([(), (3,), (5,), (0,), (4, 1), (2**31,)], "must have shape"))
     if "beta" in call.arguments and call.name.startswith("softplus"):
@@ -109,6 +117,39 @@ def pointwise(call: Call) -> Iterator[tuple[str, Wrong]]:
         for shape in ((), (1,), (3,), (2, 1), (0,)):
             yield "target", Wrong(np.zeros(shape, int), ValueError, rule, str(shape))
         yield from (("input", wrong) for wrong in shapes([(), (2, 0)], "shape|class"))
+
+
+def dropping(call: Call) -> Iterator[tuple[str, Wrong]]:
+    """Dropout of elements and of channels: probabilities, masks, seeds."""
+    for value in (-0.1, 1.1, 2, -1):
+        yield "p", Wrong(value, ValueError, "from 0 to 1")
+    if "generator" in call.arguments:
+        yield "generator", Wrong(-1, ValueError, "non-negative")
+        for seed in (1.5, "seed", True, np.random):
+            yield "generator", Wrong(seed, TypeError, "seed")
+        return
+    right = call.arguments["mask"].shape
+    for kind in ("f4", "i8", "u1", "c8", "O", "U3"):
+        yield "mask", Wrong(np.zeros(right, kind), TypeError, "booleans", str(np.dtype(kind)))
+    for shape in ((), right[1:], (*right, 1), (0, *right[1:]), (right[0], right[1] + 1, *right[2:])):
+        yield "mask", Wrong(np.zeros(shape, bool), ValueError, "must have the shape", str(shape))
+
+
+def resizing(call: Call) -> Iterator[tuple[str, Wrong]]:
+    """interpolate and its gradient: either sizes or factors."""
+    for wrong in per_axis(call.axes, 1, optional=True):
+        yield "size", replace(wrong, others={"scale_factor": None})
+    for name, value, other in (("size", 4, 2), ("scale_factor", None, None)):
+        others = {"scale_factor": other} if name == "size" else {}
+        yield name, Wrong(value, ValueError, "either size or scale_factor", others=others)
+    if "input" in call.arguments:
+        x = call.arguments["input"].shape
+        empty = zeros(*x[:-1], 0)
+        others = {"size": 4, "scale_factor": None}
+        yield "input", Wrong(empty, ValueError, "elements to take", str(empty.shape), others=others)
+        for name in ("size", "scale_factor"):
+            others = {"size": None, "scale_factor": None, name: 2**31}
+            yield "input", Wrong(zeros(*x), MemoryError, "cannot be (had|held)", "", others=others)
 
 
 def norms(call: Call) -> Iterator[tuple[str, Wrong]]:

@@ -16,7 +16,10 @@ GRADIENT = r"must have (the )?(shape|axes|batch and channels)|columns|rows|only 
 def gradients(call: Call) -> Iterator[Wrong]:
     """Gradients of another shape than the forward result's."""
     right = np.shape(call.arguments["grad_output"])
-    others = [shape for shape in other_shapes(right) if shape or "target" not in call.arguments]  # one number for all
+    # One number is a loss's gradient, and has no axis `dim`.
+    others = [shape for shape in other_shapes(right) if shape or not {"target", "choice"} & call.arguments.keys()]
+    if call.name.startswith("dropout2d"):  # whose mask tells batch and channels only
+        others = [shape for shape in others if len(shape) != len(right) or shape[:2] != right[:2]]
     for wrong in shapes(others, GRADIENT):
         if "adaptive_avg" not in call.name or not another_size(np.shape(wrong.value), right, call.axes):
             yield wrong
