@@ -307,7 +307,8 @@ static inline void FN(max_nan_at)(vec *best, ivec *at, vec v, ivec number)
     *best = (vec)_mm512_mask_mov_ps((__m512)v, keep, (__m512)*best);
     *at = (ivec)_mm512_mask_mov_epi32((__m512i)number, keep, (__m512i)*at);
 #elif defined(__AVX512F__)
-    __mmask8 keep = _mm512_mask_cmp_pd_mask(_mm512_cmp_pd_mask((__m512d)v, (__m512d)v, _CMP_ORD_Q), (__m512d)v, (__m512d)*best, _CMP_NGT_UQ);
+    __mmask8 ordered = _mm512_cmp_pd_mask((__m512d)v, (__m512d)v, _CMP_ORD_Q);
+    __mmask8 keep = _mm512_mask_cmp_pd_mask(ordered, (__m512d)v, (__m512d)*best, _CMP_NGT_UQ);
     *best = (vec)_mm512_mask_mov_pd((__m512d)v, keep, (__m512d)*best);
     *at = (ivec)_mm512_mask_mov_epi64((__m512i)number, keep, (__m512i)*at);
 #elif defined(__AVX2__)

@@ -211,7 +211,8 @@ static void FN(pool_task_columns)(FN(pool_task) *t)
     FN(fill_run)(t->sizes, 1, s->width + 2 * VL);
     int64_t last = t->first + t->width - 1, step = flags & FC_ADAPTIVE ? 1 : a->dilation;
     t->from = FN(window_start)(a, flags, t->first);
-    t->extent = (flags & FC_ADAPTIVE ? fc_share_end(last, a->in, a->out) : FN(window_start)(a, flags, last) + step * (a->kernel - 1) + 1) - t->from;
+    int64_t window_end = FN(window_start)(a, flags, last) + step * (a->kernel - 1) + 1;
+    t->extent = (flags & FC_ADAPTIVE ? fc_share_end(last, a->in, a->out) : window_end) - t->from;
     t->lo = fc_max(0, -t->from);
     t->hi = fc_min(t->extent, a->in - t->from);
     t->padding = 0;

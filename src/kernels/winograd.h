@@ -154,7 +154,8 @@ static inline int64_t FN(wino_pieces)(int64_t first, int64_t n, int64_t tiles_h,
     return count;
 }
 
-/* Length of a row of wino_rows for so many tiles (of 4 results, or fewer): whole vectors of tiles are read, and vectors written past the end. */
+/* Length of a row of wino_rows for so many tiles (of 4 results, or fewer): whole vectors of tiles are read, and vectors written past
+ * the end. */
 static inline int64_t FN(wino_row)(int64_t tiles) { return FC_WINO_OUT * fc_round_up(tiles, VL) + 2 * VL; }
 
 /* B' along the columns of a piece's six rows of inputs: rows[i][ld]. Lanes outside of the input read as zero; a seventh row is
