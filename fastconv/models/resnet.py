@@ -86,6 +86,13 @@ class BasicBlock(_Block):
     generator : numpy.random.Generator or int, optional
         The source of the first weights, or its seed: normal with He's deviation for the gradients.
 
+    Raises
+    ------
+    TypeError
+        When a number is not an int, or the dtype not a float one.
+    ValueError
+        When a number is not positive.
+
     References
     ----------
     He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016.
@@ -339,6 +346,9 @@ def resnet152(num_classes: int = 1000, in_channels: int = 3, **options: Unpack[O
 def small_resnet(depth: int = 20, num_classes: int = 10, in_channels: int = 3, **options: Unpack[Options]) -> ResNet:
     """Make a ResNet for images of 32x32: three stages of 16, 32 and 64 channels, depth = 6 * blocks + 2 layers.
 
+    Shapes: input ``(N, in_channels, H, W)`` or one sample, of any size, output ``(N, num_classes)`` or
+    ``(num_classes,)``.
+
     Parameters
     ----------
     depth : int, default 20
@@ -348,10 +358,16 @@ def small_resnet(depth: int = 20, num_classes: int = 10, in_channels: int = 3, *
     in_channels : int, default 3
         1 for gray images, 3 for colour.
     **options
-        Those of `ResNet`.
+        residual, zero_init_residual, dtype and generator, by name, as `ResNet` takes them.
+
+    Returns
+    -------
+    ResNet
 
     Raises
     ------
+    TypeError
+        When a number is not an int, or the dtype not a float one.
     ValueError
         When there is none of that depth.
 
