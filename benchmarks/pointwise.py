@@ -1,31 +1,41 @@
 """Normalisations, activations, dropout and losses beside PyTorch: functional calls on the same arrays, one thread each.
 
-    python benchmarks/pointwise.py [words that a row's name must have one of]
+    python benchmarks/pointwise.py [--isa avx2] [words that a row's name must have one of]
 
 A row gives both times in microseconds, the least of many rounds in turn, and PyTorch's over fastconv's: above 1,
 fastconv is faster. Backward calls are PyTorch's own kernels where it has one with that name, else
-`torch.autograd.grad`. Results are compared before they are timed.
+`torch.autograd.grad`. Results are compared before they are timed. At the end stand the mean and the rows below 1.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable, Iterator
+from math import gcd
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from environment import ISAS, restart_with
 
 import fastconv as fc
 
 Row = tuple[str, Callable[[], Any], Callable[[], Any]]
 
 ALL = [True] * 3
-RANDOM = "dropout"  # not comparable
-IMAGES = ((8, 64, 112, 112), (8, 256, 28, 28), (8, 512, 7, 7), (2, 64, 14, 14), (2, 16, 8, 8))
-FEATURES = ((1568, 768), (512, 128), (32, 1024), (8, 64))
+RANDOM = ("dropout ", "dropout2d ")  # not comparable, unlike their gradients
+IMAGES = (
+    (8, 64, 112, 112),
+    (8, 256, 28, 28),
+    (8, 512, 7, 7),
+    (2, 64, 14, 14),
+    (32, 6, 28, 28),
+    (32, 16, 10, 10),
+    (2, 16, 8, 8),
+)
+FEATURES = ((1568, 768), (512, 768), (512, 128), (32, 1024), (8, 84))
 CLASSES = ((256, 1000), (64, 10), (8, 21, 56, 56))
 
 aten = torch.ops.aten
@@ -49,7 +59,7 @@ def norms(shape: tuple[int, ...]) -> Iterator[Row]:
     x, g, c = draw(*shape), draw(*shape), shape[1]
     w, b, mean, var = draw(c), draw(c), draw(c), abs(draw(c))
     tx, tg, tw, tb, tm, tv = map(torch.from_numpy, (x, g, w, b, mean.copy(), var.copy()))
-    n, pixels, groups = len(x), x[0, 0].size, min(32, c)
+    n, pixels, groups = len(x), x[0, 0].size, gcd(32, c)
     for training in (True, False):
         mode = "training" if training else "evaluation"
         _, used, spread = fc.batch_norm(x, mean, var, w, b, training)
@@ -78,6 +88,8 @@ def norms(shape: tuple[int, ...]) -> Iterator[Row]:
             lambda: fc.instance_norm(x, weight=w, bias=b)[0],
             lambda: F.instance_norm(tx, None, None, tw, tb),
         )
+        back = gradient(lambda *t: F.instance_norm(t[0], None, None, *t[1:]), tx, tw, tb)
+        yield "instance norm backward", lambda: fc.instance_norm_backward(g, x, weight=w), lambda: back(tg)
     last = draw(*shape[1:])
     tl = torch.from_numpy(last)
     yield "layer norm", lambda: fc.layer_norm(x, shape[1:], last, last), lambda: F.layer_norm(tx, shape[1:], tl, tl)
@@ -123,7 +135,10 @@ def activations(shape: tuple[int, ...]) -> Iterator[Row]:
         lambda: fc.leaky_relu_backward(g, x),
         lambda: aten.leaky_relu_backward(tg, tx, 0.01, False),
     )
-    yield "prelu", lambda: fc.prelu(x, slopes), lambda: F.prelu(tx, torch.from_numpy(slopes))
+    ta = torch.from_numpy(slopes)
+    slope = gradient(F.prelu, tx, ta)
+    yield "prelu", lambda: fc.prelu(x, slopes), lambda: F.prelu(tx, ta)
+    yield "prelu backward", lambda: fc.prelu_backward(g, x, slopes), lambda: slope(tg)
     yield "elu", lambda: fc.elu(x), lambda: F.elu(tx)
     yield "elu backward", lambda: fc.elu_backward(g, x), lambda: aten.elu_backward(tg, 1.0, 1.0, 1.0, False, tx)
     yield "sigmoid", lambda: fc.sigmoid(x), lambda: torch.sigmoid(tx)
@@ -141,8 +156,15 @@ def activations(shape: tuple[int, ...]) -> Iterator[Row]:
     yield "silu backward", lambda: fc.silu_backward(g, x), lambda: aten.silu_backward(tg, tx)
     yield "softplus", lambda: fc.softplus(x), lambda: F.softplus(tx)
     yield "softplus backward", lambda: fc.softplus_backward(g, x), lambda: aten.softplus_backward(tg, tx, 1, 20)
+    mask = fc.dropout(x, generator=generator)[1]
+    tm = torch.from_numpy(mask)
     yield "dropout", lambda: fc.dropout(x, generator=generator), lambda: F.dropout(tx)
-    yield "dropout2d", lambda: fc.dropout2d(x, generator=generator), lambda: F.dropout2d(tx)
+    yield "dropout backward", lambda: fc.dropout_backward(g, mask), lambda: aten.native_dropout_backward(tg, tm, 2.0)
+    if len(shape) == 4:
+        planes = fc.dropout2d(x, generator=generator)[1]
+        kept = torch.from_numpy(planes * np.float32(2))
+        yield "dropout2d", lambda: fc.dropout2d(x, generator=generator), lambda: F.dropout2d(tx)
+        yield "dropout2d backward", lambda: fc.dropout2d_backward(g, planes), lambda: tg * kept
 
 
 def differences(shape: tuple[int, ...]) -> Iterator[Row]:
@@ -199,11 +221,11 @@ def seconds(function: Callable[[], Any], calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any]) -> None:
-    """Check results, time both in turn, print the row."""
+def compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any]) -> float:
+    """Check results, time both in turn, print the row and return the ratio."""
     results = ours(), theirs()
     pairs = zip(*(r if isinstance(r, tuple) else (r,) for r in results), strict=True)
-    for a, b in () if RANDOM in name else pairs:
+    for a, b in () if name.startswith(RANDOM) and "backward" not in name else pairs:
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * max(1.0, float(abs(np.asarray(b)).max())), err_msg=name)
     once = max(1e-7, seconds(theirs, 1))
     calls = max(1, min(200, int(3e-4 / once)))
@@ -213,21 +235,35 @@ def compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any]) -> No
     print(
         f"{name:58s} fastconv {best[0]:9.1f} us   PyTorch {best[1]:9.1f}   ratio {best[1] / best[0]:5.2f}", flush=True
     )
+    return best[1] / best[0]
 
 
-def main(words: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", help="rows whose name has one of them (default: all)")
+    parser.add_argument("--isa", choices=ISAS, help="cap both libraries at an instruction set (default: none)")
+    options = parser.parse_args()
+    restart_with(1, options.isa)
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    groups = [(norms, IMAGES + FEATURES), (responses, ((8, 96, 55, 55),)), (activations, IMAGES[:2] + IMAGES[3:4])]
-    groups += [(differences, IMAGES[:2] + IMAGES[3:4]), (classes, CLASSES)]
+    some = (*IMAGES[:2], *IMAGES[3:6], FEATURES[-1])
+    groups = [(norms, IMAGES + FEATURES), (responses, ((8, 96, 55, 55),)), (activations, some)]
+    groups += [(differences, some), (classes, CLASSES)]
+    ratios: dict[str, float] = {}
     with fc.threads(1):
         for make, shapes in groups:
             for shape in shapes:
                 size = "x".join(map(str, shape))
-                for name, ours, theirs in make(shape):
-                    if not words or any(word in f"{name} {size}" for word in words):
-                        compare(f"{name} {size}", ours, theirs)
+                for row, ours, theirs in make(shape):
+                    name = f"{row} {size}"
+                    if not options.words or any(word in name for word in options.words):
+                        ratios[name] = compare(name, ours, theirs)
+    below = sorted((ratio, name) for name, ratio in ratios.items() if ratio < 1)
+    mean = np.exp(np.mean(np.log(list(ratios.values()))))
+    print(f"{len(ratios)} rows, geometric mean {mean:.2f}, {len(below)} below 1:")
+    for ratio, name in below:
+        print(f"    {ratio:.2f} {name}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
