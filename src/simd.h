@@ -355,6 +355,17 @@ static inline vec FN(scale)(vec v, vec k) { return (vec)_mm512_scalef_pd((__m512
 #endif
 #endif
 
+/* 1 / v within a unit or two in the last place, for numbers of ordinary size. */
+static inline vec FN(reciprocal)(vec v)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    vec w = (vec)_mm512_rcp14_ps((__m512)v);
+    return w + w * ((real)1 - v * w);
+#else
+    return (real)1 / v;
+#endif
+}
+
 static inline vec FN(root)(vec v)
 {
 #if defined(__AVX512F__) && FC_REAL_BITS == 32
@@ -413,6 +424,29 @@ static inline real FN(sum)(vec v)
         for (int i = 0; i < half; i++)
             v[i] += v[i + half];
     return v[0];
+#endif
+}
+
+/* to[i % 4] += v[i], for vectors of 4 lanes or more; like lanes are added first. */
+static inline void FN(add_quarters)(vec v, double to[4])
+{
+#if defined(__AVX512F__) || defined(__AVX2__)
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+#elif defined(__AVX512F__)
+    __m256d quarter = _mm256_add_pd(_mm512_castpd512_pd256((__m512d)v), _mm512_extractf64x4_pd((__m512d)v, 1));
+#elif FC_REAL_BITS == 32
+    __m256 half = (__m256)v;
+#else
+    __m256d quarter = (__m256d)v;
+#endif
+#if FC_REAL_BITS == 32
+    __m256d quarter = _mm256_cvtps_pd(_mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+#endif
+    _mm256_storeu_pd(to, _mm256_add_pd(_mm256_loadu_pd(to), quarter));
+#else
+    for (int i = 0; i < VL; i++)
+        to[i % 4] += (double)v[i];
 #endif
 }
 

@@ -44,6 +44,8 @@
 #include "algorithms/filter_direct.c"
 #include "algorithms/filter_separable.c"
 #include "algorithms/filter_fourier.c"
+#include "algorithms/norm_common.h"
+#include "algorithms/norm_columns.c"
 #include "algorithms/norm.c"
 #include "algorithms/norm_rows.c"
 #include "algorithms/norm_response.c"

@@ -94,22 +94,7 @@ static void FN(row_forward)(const real *x, int64_t n, fc_centre c, const real *w
     }
 }
 
-/* mean[0] = mean of g * weight, mean[1] = mean of g * weight * xhat. The first way takes the row's centre along, in one pass, unless
- * its guess missed the mean or elements are not finite. */
-static int FN(all_of_row)(const real *g, const real *x, int64_t n, const real *weight, double eps, fc_centre *c, double mean[2])
-{
-    const real high = FN(guess)(x, n);
-    double sums[4] = {0, 0, 0, 0}, count = (double)n;
-    FN(sums_of)(g, x, weight, n, high, sums);
-    if (!isfinite(sums[0]) || !isfinite(sums[1]) || FN(missed)(count, sums[0], sums[1]))
-        return 0;
-    double low = sums[0] / count, var = sums[1] / count - low * low;
-    *c = (fc_centre){(double)high, low, 1 / sqrt((var > 0 ? var : 0) + eps)};
-    mean[0] = sums[2] / count;
-    mean[1] = (sums[3] - low * sums[2]) * c->inverse / count;
-    return 1;
-}
-
+/* mean[0] = mean of g * weight, mean[1] = mean of g * weight * xhat. */
 static void FN(means_of_row)(const real *g, const real *x, int64_t n, fc_centre c, const real *weight, double mean[2])
 {
     vec high = FN(splat)((real)c.high);
@@ -207,45 +192,79 @@ static real *FN(rows_partial)(const fc_plan *plan, const fc_call *call, int64_t 
 }
 
 /* The weights of a group, or NULL where there are none. */
-static inline const real *FN(of_group)(const char *weights, int64_t at) { return weights ? (const real *)(const void *)weights + at : NULL; }
+static inline const real *FN(of_group)(const char *weights, int64_t at)
+{
+    return weights ? (const real *)(const void *)weights + at : NULL;
+}
 
-static void FN(row_normalise)(const fc_plan *plan, const fc_call *call, int64_t row)
+static void FN(rows_forward)(const fc_plan *plan, const fc_call *call, int64_t row, int64_t r1)
 {
     const FN(rows_state) *s = (const void *)plan->state;
     const int64_t n = s->features;
-    const int forward = plan->problem.op == FC_ROW_NORM;
-    const real *x = (const real *)call->array[forward ? 0 : 1].data + row * n, *g = (const real *)call->array[0].data + row * n;
-    const real *weight = FN(of_group)(call->array[forward ? 1 : 2].data, row % s->groups * n);
-    real *y = call->array[3].data ? (real *)call->array[3].data + row * n : NULL;
-    fc_centre c;
-    double mean[2] = {0, 0};
-    int known = !forward && FN(all_of_row)(g, x, n, weight, plan->problem.divisor, &c, mean);
-    if (!known)
-        c = FN(centre_of_row)(x, n, plan->problem.divisor);
-    if (forward) {
-        FN(row_forward)(x, n, c, weight, FN(of_group)(call->array[2].data, row % s->groups * n), s->stream, y);
-        return;
+    for (; row < r1; row++) {
+        const real *x = (const real *)call->array[0].data + row * n;
+        const real *weight = FN(of_group)(call->array[1].data, row % s->groups * n);
+        const real *bias = FN(of_group)(call->array[2].data, row % s->groups * n);
+        const fc_centre c = FN(centre_of_row)(x, n, plan->problem.divisor);
+        FN(row_forward)(x, n, c, weight, bias, s->stream, (real *)call->array[3].data + row * n);
     }
-    if (plan->problem.flags & FC_TAKE_SUMS)
-        ((fc_centre *)call->workspace)[row] = c;
-    if (y && !known)
-        FN(means_of_row)(g, x, n, c, weight, mean);
-    if (y)
-        FN(row_back)(g, x, n, c, weight, mean, s->stream, y);
+}
+
+/* Gradients of rows, as many as the table has columns: sums of all in one pass, of differences from a guess; then roots and divisions;
+ * then the results, or the row again, where the guess missed its mean or elements are not finite. */
+static void FN(rows_back)(const fc_plan *plan, const fc_call *call, int64_t row, int64_t rows)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    const int64_t n = s->features;
+    const real *g = (const real *)call->array[0].data + row * n, *x = (const real *)call->array[1].data + row * n;
+    const double count = (double)n, share = 1 / count;
+    double apart[FC_NORM_MANY], squares[FC_NORM_MANY], sum[FC_NORM_MANY], product[FC_NORM_MANY];
+    fc_centre *centre = (fc_centre *)call->workspace + row;
+    FN(norm_table) t;
+    for (int64_t i = 0; i < rows; i++) {
+        const real high = FN(guess)(x + i * n, n);
+        double sums[4] = {0, 0, 0, 0};
+        FN(sums_of)(g + i * n, x + i * n, FN(of_group)(call->array[2].data, (row + i) % s->groups * n), n, high, sums);
+        t.high[i] = (double)high, apart[i] = sums[0], squares[i] = sums[1], sum[i] = sums[2], product[i] = sums[3];
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        const double low = apart[i] * share, var = squares[i] * share - low * low;
+        t.low[i] = low, t.var[i] = var > 0 ? var : 0;
+    }
+    FN(inverses_of)(plan, rows, &t);
+    for (int64_t i = 0; i < rows; i++)
+        t.shares[0][i] = sum[i] * share, t.shares[1][i] = (product[i] - t.low[i] * sum[i]) * t.inverse[i] * share;
+    for (int64_t i = 0; i < rows; i++) {
+        const real *weight = FN(of_group)(call->array[2].data, (row + i) % s->groups * n);
+        fc_centre c = {t.high[i], t.low[i], t.inverse[i]};
+        double mean[2] = {t.shares[0][i], t.shares[1][i]};
+        if (!isfinite(squares[i]) || FN(missed)(count, apart[i], squares[i])) { /* the row is read again */
+            c = FN(centre_of_row)(x + i * n, n, plan->problem.divisor);
+            FN(means_of_row)(g + i * n, x + i * n, n, c, weight, mean);
+        }
+        if (plan->problem.flags & FC_TAKE_SUMS)
+            centre[i] = c;
+        if (call->array[3].data)
+            FN(row_back)(g + i * n, x + i * n, n, c, weight, mean, s->stream, (real *)call->array[3].data + (row + i) * n);
+    }
 }
 
 static void FN(rows_normalise)(const fc_plan *plan, const fc_call *call, int64_t task)
 {
     const FN(rows_state) *s = (const void *)plan->state;
     const int64_t n = s->features, all = s->groups * n, end = fc_min(s->rows, (task + 1) * s->bunch);
-    const int64_t step = s->few ? FC_ROWS_TOGETHER * s->groups : s->bunch;
+    const int64_t together = FC_ROWS_TOGETHER * s->groups; /* as many of these as stay in L1 */
+    const int64_t step = s->few ? together * fc_max(1, FC_NORM_TOGETHER / (together * n)) : s->bunch;
     real *sum = s->few ? FN(rows_partial)(plan, call, task) : NULL;
     if (sum)
         memset(sum, 0, 2 * (size_t)all * sizeof(real));
     for (int64_t row = task * s->bunch, r1; row < end; row = r1) {
         r1 = fc_min(end, row + step);
-        for (int64_t r = row; r < r1; r++)
-            FN(row_normalise)(plan, call, r);
+        if (plan->problem.op == FC_ROW_NORM)
+            FN(rows_forward)(plan, call, row, r1);
+        else
+            for (int64_t r = row, most = fc_min(FC_NORM_MANY, fc_max(1, FC_NORM_TOGETHER / n)); r < r1; r += most)
+                FN(rows_back)(plan, call, r, fc_min(most, r1 - r));
         for (int64_t group = 0; sum && group < s->groups; group++)
             FN(rows_add_all)(plan, call, row + group, r1, 0, n, sum + group * n, sum + all + group * n);
     }

@@ -6,9 +6,10 @@
 
 #define FC_NORM_BLOCK ((int64_t)(16384 / sizeof(real))) /* terms of a block */
 
-#define FC_NORM_PIXELS 256                 /* of a plane that is worth finding its factors again, or streaming */
-#define FC_NORM_FAR 8                      /* deviations, squared, by which a guess may miss the mean: log2 of it in digits of the variance */
-#define FC_NORM_AHEAD 4096                 /* pixels of a plane that prefetchers leave again before they are up to speed */
+#define FC_NORM_PIXELS 256 /* of a plane that is worth finding its factors again, or streaming */
+#define FC_NORM_FAR 8      /* deviations, squared, by which a guess may miss the mean: log2 of it in digits of the variance */
+/* Pixels of a plane that prefetchers leave again before they are up to speed; smaller ones follow each other like one. */
+#define FC_NORM_AHEAD(n) ((n) >= FC_NORM_PIXELS && (n) <= 4096)
 
 #ifndef FC_MOMENTS
 #define FC_MOMENTS
@@ -75,10 +76,7 @@ static inline void FN(add_sums)(const vec a[4], double to[4])
         return;
     }
     vec even = FN(zip_lo)(a[0], a[2]) + FN(zip_hi)(a[0], a[2]), odd = FN(zip_lo)(a[1], a[3]) + FN(zip_hi)(a[1], a[3]);
-    real each[VL];
-    FN(store)(each, FN(zip_lo)(even, odd) + FN(zip_hi)(even, odd)); /* 0 1 2 3 0 1 2 3 ... */
-    for (int i = 0; i < VL; i++)
-        to[i % 4] += (double)each[i];
+    FN(add_quarters)(FN(zip_lo)(even, odd) + FN(zip_hi)(even, odd), to); /* 0 1 2 3 0 1 2 3 ... */
 }
 
 /* A number among the elements: the mean of some of the first. It is exact where these are whole numbers, as their number is a
@@ -100,7 +98,8 @@ static inline int FN(missed)(double count, double apart, double squares)
 }
 
 /* sums[0] += x - high, sums[1] += (x - high)^2, of terms q0 to q1. Term q is pixel q % pixels of image q / pixels. */
-static inline void FN(differences)(const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1, real high, double sums[4])
+static __attribute__((noinline)) void FN(differences)(const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1,
+                                                      real high, double sums[4])
 {
     const vec h = FN(splat)(high);
     vec s0 = FN(zero)(), s1 = s0, s2 = s0, s3 = s0, r0 = s0, r1 = s0, r2 = s0, r3 = s0;
@@ -110,7 +109,7 @@ static inline void FN(differences)(const real *x, ptrdiff_t image, int64_t pixel
         int64_t i = 0;
         n = fc_min(pixels - at, q1 - q);
         for (; i + 4 * VL <= n; i += 4 * VL) {
-            if (pixels <= FC_NORM_AHEAD) /* the next set */
+            if (FC_NORM_AHEAD(pixels)) /* the next set */
                 FC_UNROLL for (int j = 0; j < 4; j++) __builtin_prefetch(p + i + j * VL + pixels, 0, 2);
             vec a = FN(load)(p + i) - h, b = FN(load)(p + i + VL) - h;
             vec c = FN(load)(p + i + 2 * VL) - h, d = FN(load)(p + i + 3 * VL) - h;
@@ -162,7 +161,8 @@ static void FN(moments_of)(const real *x, ptrdiff_t image, int64_t pixels, int64
 }
 
 /* y = (x - high) * scale + shift, past the caches if `stream`. */
-static inline void FN(scale_and_shift)(const real *x, int64_t n, real high, real scale, real shift, int stream, real *y)
+static __attribute__((noinline)) void FN(scale_and_shift)(const real *x, int64_t n, real high, real scale, real shift, int stream,
+                                                          real *y)
 {
     vec h = FN(splat)(high), s = FN(splat)(scale), t = FN(splat)(shift);
     int64_t i = stream ? FN(before_aligned)(y, n) : 0;
@@ -174,7 +174,7 @@ static inline void FN(scale_and_shift)(const real *x, int64_t n, real high, real
                 FN(stream)(y + i + j * VL, (FN(load)(x + i + j * VL) - h) * s + t);
     for (; i + 4 * VL <= n; i += 4 * VL)
         FC_UNROLL for (int j = 0; j < 4; j++) {
-            if (n <= FC_NORM_AHEAD)
+            if (FC_NORM_AHEAD(n))
                 __builtin_prefetch(y + i + j * VL + n, 1);
             FN(store)(y + i + j * VL, (FN(load)(x + i + j * VL) - h) * s + t);
         }
@@ -185,8 +185,8 @@ static inline void FN(scale_and_shift)(const real *x, int64_t n, real high, real
 }
 
 /* to[0] += sum of g, to[1] += sum of g * (x - high), of terms q0 to q1, at most a block of them. */
-static inline void FN(products_of_block)(const real *g, const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1,
-                                         real high, double *to)
+static __attribute__((noinline)) void FN(products_of_block)(const real *g, const real *x, ptrdiff_t image, int64_t pixels,
+                                                            int64_t q0, int64_t q1, real high, double *to)
 {
     vec h = FN(splat)(high), s[4] = {{0}}, r[4] = {{0}};
     ptrdiff_t plane = q0 ? q0 / pixels * image : 0;
@@ -196,7 +196,7 @@ static inline void FN(products_of_block)(const real *g, const real *x, ptrdiff_t
         n = fc_min(pixels - at, q1 - q);
         for (; i + 4 * VL <= n; i += 4 * VL)
             FC_UNROLL for (int j = 0; j < 4; j++) {
-                if (n < FC_NORM_AHEAD) { /* the next set */
+                if (FC_NORM_AHEAD(n)) { /* the next set */
                     __builtin_prefetch(a + i + j * VL + n, 0, 2);
                     __builtin_prefetch(b + i + j * VL + n, 0, 2);
                 }
@@ -227,7 +227,7 @@ static void FN(products)(const real *g, const real *x, ptrdiff_t image, int64_t 
 
 /* Of n terms that lie together, with d = x - high: to += the sums of d, d^2, v and v * d, where v is g, times weights if there are
  * any. What a gradient needs of a set whose statistics are not known yet, in one pass. */
-static inline void FN(sums_of)(const real *g, const real *x, const real *weight, int64_t n, real high, double to[4])
+static __attribute__((noinline)) void FN(sums_of)(const real *g, const real *x, const real *weight, int64_t n, real high, double to[4])
 {
     const vec h = FN(splat)(high);
     for (int64_t end; n > 0; n -= end, g += end, x += end, weight += weight ? end : 0) {
@@ -236,7 +236,7 @@ static inline void FN(sums_of)(const real *g, const real *x, const real *weight,
         end = fc_min(n, FC_NORM_BLOCK);
         for (; i + 2 * VL <= end; i += 2 * VL)
             FC_UNROLL for (int j = 0; j < 2; j++) {
-                if (end < FC_NORM_AHEAD) { /* the next set */
+                if (FC_NORM_AHEAD(end)) { /* the next set */
                     __builtin_prefetch(g + i + j * VL + end, 0, 2);
                     __builtin_prefetch(x + i + j * VL + end, 0, 2);
                 }
@@ -244,11 +244,14 @@ static inline void FN(sums_of)(const real *g, const real *x, const real *weight,
                 v = weight ? v * FN(load)(weight + i + j * VL) : v;
                 s[j] += d, r[j] += d * d, t[j] += v, u[j] += v * d;
             }
-        for (; i < end; i += VL) {
-            int64_t some = fc_min(VL, end - i);
-            vec d = FN(load_n)(x + i, some) - h, v = FN(load_n)(g + i, some);
-            d = some < VL ? FN(keep_n)(d, some) : d;
-            v = weight ? v * FN(load_n)(weight + i, some) : v;
+        for (; i + VL <= end; i += VL) {
+            vec d = FN(load)(x + i) - h, v = FN(load)(g + i);
+            v = weight ? v * FN(load)(weight + i) : v;
+            s[1] += d, r[1] += d * d, t[1] += v, u[1] += v * d;
+        }
+        if (i < end) {
+            vec d = FN(keep_n)(FN(load_n)(x + i, end - i) - h, end - i), v = FN(load_n)(g + i, end - i);
+            v = weight ? v * FN(load_n)(weight + i, end - i) : v;
             s[0] += d, r[0] += d * d, t[0] += v, u[0] += v * d;
         }
         const vec each[4] = {s[0] + s[1], r[0] + r[1], t[0] + t[1], u[0] + u[1]};
@@ -257,8 +260,8 @@ static inline void FN(sums_of)(const real *g, const real *x, const real *weight,
 }
 
 /* gx = g * scale + ((x - high) * slope + shift) */
-static inline void FN(lead_back)(const real *g, const real *x, int64_t n, real high, real scale, real slope, real shift, int stream,
-                                 real *gx)
+static __attribute__((noinline)) void FN(lead_back)(const real *g, const real *x, int64_t n, real high, real scale, real slope,
+                                                    real shift, int stream, real *gx)
 {
     vec h = FN(splat)(high), s = FN(splat)(scale), b = FN(splat)(slope), a = FN(splat)(shift);
     int64_t i = stream ? FN(before_aligned)(gx, n) : 0;
@@ -270,7 +273,7 @@ static inline void FN(lead_back)(const real *g, const real *x, int64_t n, real h
                 FN(stream)(gx + i + j * VL, FN(load)(g + i + j * VL) * s + ((FN(load)(x + i + j * VL) - h) * b + a));
     for (; i + 4 * VL <= n; i += 4 * VL)
         FC_UNROLL for (int j = 0; j < 4; j++) {
-            if (n <= FC_NORM_AHEAD)
+            if (FC_NORM_AHEAD(n))
                 __builtin_prefetch(gx + i + j * VL + n, 1);
             FN(store)(gx + i + j * VL, FN(load)(g + i + j * VL) * s + ((FN(load)(x + i + j * VL) - h) * b + a));
         }

@@ -18,7 +18,8 @@ SHAPES = [
     *((3, 5, width) for width in WIDTHS),
     *((7, width) for width in WIDTHS),
     *((6, width, 3) for width in (1, 5, 11, 21, 43)),
-    (300, 9, 2), (2, 3, 70, 70), (1, 2, 5000), (130, 3, 7), (2, 4, 2, 3, 4),
+    (300, 9, 2), (2, 3, 70, 70), (1, 2, 5000), (130, 3, 7), (2, 4, 2, 3, 4), (300, 70), (9, 150), (3, 70, 20),
+    (1, 40, 300),
 ]  # fmt: skip
 LARGE = [(1, 2, 1_100_000), (5, 1, 300_007), (140_001, 9)]
 
@@ -185,6 +186,62 @@ def test_equals_the_reference_to_the_last_bit(shape: tuple[int, ...], dtype: Any
     np.testing.assert_array_equal(back[2], g.astype(np.int64).sum(axis=rest))
     np.testing.assert_array_equal(back[1], (g * xhat).astype(np.int64).sum(axis=rest))
     assert np.count_nonzero(back[1])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_sets_equal_the_reference_to_the_last_bit(dtype: Any, isa: str) -> None:
+    """More sets than a task takes, as above: whole numbers, whose means are whole and whose deviations are 1."""
+    rng = np.random.default_rng(0)
+    signs = rng.permuted(np.tile(np.repeat([-1, 1], 32), (300, 1)), axis=1)
+    x = (signs + rng.integers(-9, 10, (300, 1))).astype(dtype).reshape(2, 150, 64)
+    g = rng.integers(-4, 5, x.shape).astype(dtype)
+    w, b = rng.integers(1, 4, 150).astype(dtype), rng.integers(-5, 6, 150).astype(dtype)
+    wide = x.reshape(2, 600, 16), g.reshape(2, 600, 16), w.repeat(4), b.repeat(4)
+    last = rng.integers(1, 4, 64).astype(dtype)
+    with isa_limit(isa):
+        found = [
+            *fc.instance_norm(x, weight=w, bias=b, eps=0.0), *fc.instance_norm_backward(g, x, weight=w, eps=0.0),
+            fc.group_norm(wide[0], 150, *wide[2:], 0.0), *fc.group_norm_backward(*wide[1::-1], 150, wide[2], 0.0),
+            fc.layer_norm(x, 64, last, last, 0.0), *fc.layer_norm_backward(g, x, 64, last, 0.0),
+        ]  # fmt: skip
+    expected = [
+        *reference.instance_norm(x, weight=w, bias=b, eps=0.0),
+        *reference.instance_norm_backward(g, x, weight=w, eps=0.0),
+        reference.group_norm(wide[0], 150, *wide[2:], 0.0),
+        *reference.group_norm_backward(*wide[1::-1], 150, wide[2], 0.0),
+        reference.layer_norm(x, 64, last, last, 0.0), *reference.layer_norm_backward(g, x, 64, last, 0.0),
+    ]  # fmt: skip
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs, strict=True)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("bad", [1e4, np.inf, np.nan])
+@pytest.mark.parametrize("way", ["sets", "rows", "columns"])
+def test_a_set_that_is_read_again_leaves_its_neighbours_alone(way: str, bad: float, isa: str) -> None:
+    """Where the guess, of the first elements, misses the mean by some deviations, or there is none."""
+    x, g = draw(150, 700, dtype=np.float32), draw(150, 700, dtype=np.float32, seed=1)
+    changed = x.copy()
+    changed[103, : 4 if way == "columns" else 64] = bad
+
+    def gradient(library: Any, x: Array) -> Array:
+        if way == "columns":
+            _, mean, var = library.batch_norm(x.T.copy(), training=True)
+            return np.asarray(library.batch_norm_backward(g.T.copy(), x.T.copy(), mean, var, training=True)[0].T)
+        if way == "rows":
+            return np.asarray(library.layer_norm_backward(g, x, 700)[0])
+        return np.asarray(library.instance_norm_backward(g[None], x[None])[0][0])
+
+    with isa_limit(isa), np.errstate(all="raise"):
+        found, clean = gradient(fc, changed), gradient(fc, x)
+    others = np.arange(150) != 103
+    np.testing.assert_array_equal(found[others], clean[others])
+    if np.isfinite(bad):
+        want = gradient(reference, changed)[103]
+        np.testing.assert_allclose(found[103], want, rtol=0, atol=1e-5 * abs(want).max())
+    else:
+        assert np.isnan(found[103]).all()
 
 
 # ------------------------------------------------------------------------------------------------------------ accuracy
