@@ -349,18 +349,26 @@ _FEW_CYCLES = (
     "leaky_relu_grad",
     "sigmoid_grad",
     "tanh_grad",
+    "product",
     "add",
     "add_relu",
     "prelu_terms",
+    "prelu",
+    "prelu_grad",
+    "channel_multiply",
 )
 
 
-def elementwise_plan(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], channels: int = 1) -> _engine.Plan:
+def elementwise_plan(
+    name: str, shape: tuple[int, ...], dtype: np.dtype[Any], channels: int = 1, plane: int = 0
+) -> _engine.Plan:
     """Plan a function (src/maps.inc) of the elements of one or two C-contiguous arrays of this shape.
 
-    With more than one channel, the second axis, each has options of its own.
+    `channels`, the second axis, matter to functions that have an option for each of them; or any that have `plane`
+    elements.
     """
-    size, plane = math.prod(shape), math.prod(shape[2:]) if channels > 1 else 1
+    size = math.prod(shape)
+    plane = plane or (math.prod(shape[2:]) if channels > 1 else size)
     axes: list[tuple[int, ...]] = [_IDLE, (channels, 1, 1, 1, 1, 0, 0), (plane, 1, 1, 1, 1, 0, 0)]
     return _engine.Plan(
         ELEMENTWISE,

@@ -32,7 +32,7 @@ typedef enum {
     FC_FOLD,             /* columns, none, none, x */
     FC_CHANNEL_SUM,      /* x (N, C*pixels) without gaps, none, none, y (C) */
     FC_FILTER,           /* x (N,H,W*C), weights (kH,kW), what stands outside (1) or none, y; in_channels: C */
-    FC_ELEMENTWISE,      /* a, b or none, options (float64) or none, y: elementwise, without gaps */
+    FC_ELEMENTWISE,      /* a, b or none, options (float64; of channels: real) or none, y: elementwise, without gaps */
     FC_OPTIMIZE,         /* g, rows of state, numbers (float64), p: both changed in place, without gaps */
     FC_NORM,             /* x, weight, bias, y, doubles: a mean for each of `groups` sets, see norm.c; no gaps, as below */
     FC_NORM_GRAD,        /* gy, x, weight, gx or none, doubles. Weights and biases may be left out, being 1 and 0 */

@@ -96,8 +96,10 @@ def real(op: str, name: str, value: Any, minimum: float | None = None) -> float:
 
 def generator(op: str, value: Any) -> np.random.Generator:
     """Return a random generator as it is, one made from a seed, or for None one with a seed from the system."""
-    if isinstance(value, np.random.Generator) or value is None:
-        return np.random.default_rng(value)
+    if isinstance(value, np.random.Generator):
+        return value
+    if value is None:
+        return np.random.default_rng()
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(
             f"{op}: generator must be a numpy.random.Generator, an int seed or None, received generator={value!r}"

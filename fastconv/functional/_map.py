@@ -66,22 +66,19 @@ def evaluate(
 ) -> Array:
     """Return the function `name` of checked arrays of one shape, in `dtype`.
 
-    `options` are three float64, or three for each channel, the second axis; they may come of a weight, whose shape is
-    then part of what the plan is found by.
+    `options` are three float64; `weight` is an option for each channel, the second axis, or for all.
     """
-    channels = 1 if options is None or options.ndim == 1 else len(options)
     result = _check.result(op, a.shape, a.dtype)
     if result.size:
         a, b, to = np.asarray(a, order="C"), None if b is None else np.asarray(b, order="C"), result
         if a.ndim == 0:  # the engine's limit
             a, b, to = a.reshape(1), None if b is None else b.reshape(1), result.reshape(1)
-        shape, real = a.shape, a.dtype
+        weight = None if weight is None else np.asarray(weight, a.dtype, order="C")
+        shape, real, channels = a.shape, a.dtype, 1 if weight is None else weight.size
 
         def make() -> _engine.Plan:
             return plan.elementwise_plan(name, shape, real, channels)
 
-        key: tuple[Any, ...] = (name,) if channels == 1 else (name, channels)
-        key = key if weight is None else (name, "with", "weight")
-        flat = None if options is None else options.reshape(-1)
-        plan.recipe_of(op, (a, b, weight), key, make).run(a, b, flat, to, current())
+        found = plan.recipe_of(op, (a, b, weight), (name,), make)
+        found.run(a, b, options if weight is None else weight, to, current())
     return result if result.dtype == dtype else result.astype(dtype)

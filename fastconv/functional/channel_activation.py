@@ -16,7 +16,7 @@ from fastconv.functional._norm import compute
 
 __all__ = ["maxout", "maxout_backward", "prelu", "prelu_backward"]
 
-_KEY = ("leaky_relu", "with", "weight")
+_KEY = ("prelu",)
 
 
 def prelu(input: ArrayLike, weight: ArrayLike) -> Array:
@@ -56,9 +56,9 @@ def prelu(input: ArrayLike, weight: ArrayLike) -> Array:
     op = "prelu"
     known: _engine.Plan | None = plan.recall(op, input, None, weight, _KEY)
     if known is not None:
-        return compute(op, known, input, None, _options(weight).reshape(-1))  # type: ignore[arg-type]
+        return compute(op, known, input, None, weight)  # type: ignore[arg-type]
     dtype, (x, w) = check.data(op, input=input, weight=weight)
-    return evaluate(op, "leaky_relu", dtype, x, None, _slopes(op, x, w), w)
+    return evaluate(op, "prelu", dtype, x, weight=_slopes(op, x, w))
 
 
 def prelu_backward(grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike) -> tuple[Array, Array]:
@@ -98,7 +98,7 @@ def prelu_backward(grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike) 
     op = "prelu_backward"
     dtype, (grad, x, w) = check.data(op, grad_output=grad_output, input=input, weight=weight)
     check.grad(op, grad, x.shape)
-    grad_input = evaluate(op, "leaky_relu_grad", dtype, grad, x, _slopes(op, x, w))
+    grad_input = evaluate(op, "prelu_grad", dtype, grad, x, weight=_slopes(op, x, w))
     terms = evaluate(op, "prelu_terms", x.dtype, grad, x)
     with np.errstate(all="ignore"):
         planes = (1, 1, terms.size) if w.size == 1 else (len(terms), w.size, prod(terms.shape[2:]))
@@ -108,19 +108,13 @@ def prelu_backward(grad_output: ArrayLike, input: ArrayLike, weight: ArrayLike) 
 
 
 def _slopes(op: str, x: Array, w: Array) -> Array:
-    """Return the slopes as options of the engine's function."""
+    """Return the slopes, checked: one, or one for each channel."""
     channels = x.shape[1] if x.ndim > 1 else 1
     if w.ndim != 1 or w.size not in (1, channels):
         raise ValueError(
             f"{op}: weight must have shape (1,) or ({channels},) for input of shape {x.shape}, received shape {w.shape}"
         )
-    return _options(w)
-
-
-def _options(w: Array) -> Array:
-    options = np.zeros((w.size, 3))
-    options[:, 0] = w
-    return options if w.size > 1 else options[0]
+    return w
 
 
 def maxout(input: ArrayLike, pool_size: int, dim: int = 1) -> tuple[Array, Array]:

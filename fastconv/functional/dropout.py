@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from math import prod
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _check as check
+from fastconv import _engine, plan
 from fastconv._check import Array
-from fastconv.functional._map import evaluate
+from fastconv._engine import Alike
+from fastconv.functional._norm import compute
 
 __all__ = ["dropout", "dropout2d", "dropout2d_backward", "dropout_backward"]
 
@@ -57,8 +60,12 @@ def dropout(
     >>> np.array_equal(y, mask * (4 / 3))
     True
     """
-    dtype, [x] = check.data("dropout", input=input)
-    return _drop("dropout", x, dtype, x.shape, p, training, generator)
+    op = "dropout"
+    known: _Recipe | None = plan.recall(op, input, None, None, (p, training))
+    if known is not None:
+        return known.drop(op, input, check.generator(op, generator))
+    dtype, [x] = check.data(op, input=input)
+    return _drop(op, x, dtype, x.shape, p, training, generator)
 
 
 def dropout_backward(grad_output: ArrayLike, mask: ArrayLike, p: float = 0.5, training: bool = True) -> Array:
@@ -91,10 +98,13 @@ def dropout_backward(grad_output: ArrayLike, mask: ArrayLike, p: float = 0.5, tr
     >>> dropout_backward(np.array([3.0, 6.0]), np.array([True, False]), p=0.25)
     array([4., 0.])
     """
-    op = "dropout_backward"
+    op, options = "dropout_backward", (Alike(mask), p, training)
+    known: _Recipe | None = plan.recall(op, grad_output, None, None, options)
+    if known is not None:
+        return known.scaled(op, grad_output, mask)
     dtype, [grad] = check.data(op, grad_output=grad_output)
     kept = _kept(op, mask, grad, grad.shape)
-    return _scale(op, grad, kept, dtype, _probability(op, p), check.flag(op, "training", training))
+    return _scale(op, grad, kept, dtype, _probability(op, p), check.flag(op, "training", training), options)
 
 
 def dropout2d(
@@ -135,6 +145,9 @@ def dropout2d(
     True
     """
     op = "dropout2d"
+    known: _Recipe | None = plan.recall(op, input, None, None, (p, training))
+    if known is not None:
+        return known.drop(op, input, check.generator(op, generator))
     dtype, [x] = check.data(op, input=input)
     check.shape_of(op, "input", x, 2)
     return _drop(op, x, dtype, (*x.shape[:-2], 1, 1), p, training, generator)
@@ -174,14 +187,51 @@ def dropout2d_backward(grad_output: ArrayLike, mask: ArrayLike, p: float = 0.5, 
     <BLANKLINE>
            [[0., 0.]]])
     """
-    op = "dropout2d_backward"
+    op, options = "dropout2d_backward", (Alike(mask), p, training)
+    known: _Recipe | None = plan.recall(op, grad_output, None, None, options)
+    if known is not None:
+        return known.scaled(op, grad_output, mask)
     dtype, [grad] = check.data(op, grad_output=grad_output)
     check.shape_of(op, "grad_output", grad, 2)
     kept = _kept(op, mask, grad, (*grad.shape[:-2], 1, 1))
-    return _scale(op, grad, kept, dtype, _probability(op, p), check.flag(op, "training", training))
+    return _scale(op, grad, kept, dtype, _probability(op, p), check.flag(op, "training", training), options)
 
 
 # ---------------------------------------------------------------------------------------------------- what they share
+
+
+class _Recipe(NamedTuple):
+    """How an array is multiplied by 0 or 1 / (1 - p): element by element, or plane by plane."""
+
+    plan: _engine.Plan
+    kind: np.dtype[Any]
+    mask: tuple[int, ...]  # its shape
+    p: float
+    each: bool  # a bit of the mask for each element
+
+    @staticmethod
+    def of(x: Array, mask: tuple[int, ...], p: float) -> _Recipe:
+        """Plan it, for arrays like x with a mask of this shape."""
+        size = prod(mask)
+        if size == x.size:
+            return _Recipe(plan.elementwise_plan("product", x.shape, x.dtype), x.dtype, mask, p, True)
+        found = plan.elementwise_plan("channel_multiply", x.shape, x.dtype, size, x.size // size)
+        return _Recipe(found, x.dtype, mask, p, False)
+
+    def drop(self, op: str, x: Any, generator: np.random.Generator) -> tuple[Array, Array]:
+        """Return the output and the mask."""
+        mask = _draw(op, generator, self.p, self.mask)
+        return self.scaled(op, x, mask), mask
+
+    def scaled(self, op: str, x: Any, mask: Any) -> Array:
+        """Return x times the mask's factors."""
+        try:
+            factors = np.multiply(mask, 1 / (1 - self.p), dtype=self.kind, order="C")
+        except MemoryError:
+            raise MemoryError(f"{op}: factors of shape {self.mask} cannot be held in memory") from None
+        if self.each:
+            return compute(op, self.plan, x, factors, None)
+        return compute(op, self.plan, x, None, factors.reshape(-1))
 
 
 def _drop(
@@ -195,7 +245,7 @@ def _drop(
     else:
         mask = check.result(op, shape, np.dtype(np.bool_))
         mask[...] = True
-    return _scale(op, x, mask, dtype, probability, active), mask
+    return _scale(op, x, mask, dtype, probability, active, (p, training)), mask
 
 
 def _draw(op: str, generator: np.random.Generator, p: float, shape: tuple[int, ...]) -> Array:
@@ -209,12 +259,16 @@ def _draw(op: str, generator: np.random.Generator, p: float, shape: tuple[int, .
     return draws >= np.uint32(limit) if limit < 1 << 32 else np.zeros(shape, np.bool_)
 
 
-def _scale(op: str, x: Array, mask: Array, dtype: np.dtype[Any], p: float, training: bool) -> Array:
-    if training and 0 < p < 1 and 0 < mask.size < x.size:
-        options = np.zeros((mask.size, 3))
-        np.multiply(mask.ravel(), 1 / (1 - p), out=options[:, 0])
-        planes = x.reshape(1, mask.size, -1)
-        return evaluate(op, "multiply", dtype, planes, None, options).reshape(x.shape)
+def _scale(
+    op: str, x: Array, mask: Array, dtype: np.dtype[Any], p: float, training: bool, options: tuple[Any, ...]
+) -> Array:
+    if training and 0 < p < 1 and x.size and x.ndim:
+
+        def make() -> _Recipe:
+            return _Recipe.of(x, mask.shape, p)
+
+        found = plan.recipe_of(op, (x, None, None), options, make)
+        return found.scaled(op, check.dense(op, "the input", x), mask).astype(dtype, copy=False)
     result = check.result(op, x.shape, x.dtype)
     with np.errstate(all="ignore"):  # 0 * inf is NaN, as it should be
         if not training or p == 0:
@@ -222,8 +276,7 @@ def _scale(op: str, x: Array, mask: Array, dtype: np.dtype[Any], p: float, train
         elif p == 1:
             np.multiply(x, 0, out=result)
         else:
-            np.multiply(x, mask, out=result)
-            np.multiply(result, 1 / (1 - p), out=result)
+            np.multiply(x, mask * x.dtype.type(1 / (1 - p)), out=result)
     return result if result.dtype == dtype else result.astype(dtype)
 
 

@@ -90,14 +90,14 @@ FC_INLINE vec FN(limited)(vec x, real limit) { return FN(at_least)(FN(at_most)(x
 FC_INLINE vec FN(gelu)(vec a, vec b, const vec *p)
 {
     (void)b, (void)p;
-    vec size = FN(at_most)(FN(magnitude)(a), 64), bell; /* far out the tail is 0, and inf times that NaN */
+    vec size = FN(at_most)(FN(magnitude)(a), FC_NORMAL_FAR), bell; /* far out the tail is 0, and inf times that NaN */
     return FN(greater)(FN(zero)(), a) - size * FN(normal_tail)(size, &bell);
 }
 
 FC_INLINE vec FN(gelu_grad)(vec a, vec b, const vec *p)
 {
     (void)p;
-    vec near = FN(limited)(b, 64), bell, tail = FN(normal_tail)(FN(magnitude)(near), &bell);
+    vec near = FN(limited)(b, FC_NORMAL_FAR), bell, tail = FN(normal_tail)(FN(magnitude)(near), &bell);
     vec share = FN(select)((ivec)(near < FN(zero)()), tail, (real)1 - tail);
     return a * (near * bell * (real)0.39894228040143267794 + share);
 }
@@ -155,6 +155,12 @@ FC_INLINE vec FN(multiply)(vec a, vec b, const vec *p)
     return a * p[0];
 }
 
+FC_INLINE vec FN(product)(vec a, vec b, const vec *p)
+{
+    (void)p;
+    return a * b;
+}
+
 FC_INLINE vec FN(add)(vec a, vec b, const vec *p)
 {
     (void)p;
@@ -174,24 +180,9 @@ FC_INLINE vec FN(prelu_terms)(vec a, vec b, const vec *p)
     return (vec)((ivec)(a * b) & ~(ivec)(b > FN(zero)()));
 }
 
-/* ---- a task of each: operand 1 is b or none, operand 2 the options (float64) or none ----
- *
- * Options are FC_MAP_OPTIONS numbers, or as many for each of axis[1].in channels, whose planes have axis[2].in elements. */
+/* ---- a task of each: operand 1 is b or none, operand 2 the options (FC_MAP_OPTIONS float64) or none ---- */
 
 #define FC_MAP_OPTIONS 3
-
-/* The last element before `end` with the same options as element `at`, plus 1; fetches those options. */
-FC_INLINE int64_t FN(map_options)(const fc_problem *problem, const double *options, int64_t at, int64_t end, vec *p)
-{
-    int64_t channels = problem->axis[1].in, plane = problem->axis[2].in;
-    if (channels > 1) {
-        options += at / plane % channels * FC_MAP_OPTIONS;
-        end = fc_min(end, (at / plane + 1) * plane);
-    }
-    for (int j = 0; j < FC_MAP_OPTIONS; j++)
-        p[j] = FN(splat)(options ? (real)options[j] : 0);
-    return end;
-}
 
 #define FC_MAP(name)                                                                                                            \
     static void FN(map_##name##_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)        \
@@ -204,19 +195,55 @@ FC_INLINE int64_t FN(map_options)(const fc_problem *problem, const double *optio
         const double *options = (const double *)(const void *)call->array[2].data;                                              \
         vec p[FC_MAP_OPTIONS];                                                                                                  \
         (void)stage, (void)scratch;                                                                                             \
-        while (i < end) {                                                                                                       \
-            int64_t stop = FN(map_options)(&plan->problem, options, i, end, p);                                                 \
+        for (int j = 0; j < FC_MAP_OPTIONS; j++)                                                                                \
+            p[j] = FN(splat)(options ? (real)options[j] : 0);                                                                   \
+        if (stream) {                                                                                                           \
+            int64_t some = FN(before_aligned)(y + i, end - i);                                                                  \
+            FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, some), FN(load_n)(b + i, some), p), some);                            \
+            for (i += some; i + VL <= end; i += VL)                                                                             \
+                FN(stream)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                               \
+        }                                                                                                                       \
+        for (; i + VL <= end; i += VL)                                                                                          \
+            FN(store)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                                    \
+        if (i < end)                                                                                                            \
+            FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, end - i), FN(load_n)(b + i, end - i), p), end - i);                   \
+        if (stream)                                                                                                             \
+            FN(streamed)();                                                                                                     \
+    }                                                                                                                           \
+    static const fc_algorithm FN(map_##name) = {#name, FC_ISA_NAME, 1u << FC_ELEMENTWISE, FN(map_prepare), FN(map_tasks),       \
+                                                FN(map_##name##_run)};
+
+/* The same where each channel has an option of its own: operand 2 holds axis[1].in of them, and a channel's plane has axis[2].in
+ * elements. Where that is one, neighbouring lanes have neighbouring options. */
+#define FC_CHANNEL_MAP(name, function)                                                                                          \
+    static void FN(map_##name##_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)        \
+    {                                                                                                                           \
+        int64_t i = task * FC_MAP_BUNCH, end = fc_min(plan->problem.out_channels, i + FC_MAP_BUNCH);                            \
+        const int64_t channels = plan->problem.axis[1].in, plane = plan->problem.axis[2].in;                                    \
+        const real *a = (const real *)call->array[0].data, *options = (const real *)call->array[2].data;                        \
+        const real *b = call->array[1].data ? (const real *)call->array[1].data : a;                                            \
+        real *y = (real *)call->array[3].data;                                                                                  \
+        const int stream = (int64_t)sizeof(real) * plan->problem.out_channels >= FC_STREAM_BYTES && plane >= 4 * VL;            \
+        int64_t channel = i / plane % channels, stop = fc_min(end, (i / plane + (plane > 1 ? 1 : channels - channel)) * plane); \
+        (void)stage, (void)scratch;                                                                                             \
+        for (; plane == 1 && i < end; stop = fc_min(end, stop + channels), channel = 0)                                         \
+            for (int64_t some; i < stop; i += some, channel += some) {                                                          \
+                some = fc_min(VL, stop - i);                                                                                    \
+                const vec p = FN(load_some)(options + channel, some);                                                           \
+                FN(store_some)(y + i, FN(function)(FN(load_some)(a + i, some), FN(load_some)(b + i, some), &p), some);          \
+            }                                                                                                                   \
+        for (; i < end; i = stop, stop = fc_min(end, stop + plane), channel = channel + 1 < channels ? channel + 1 : 0) {       \
+            const vec p = FN(splat)(options[channel]);                                                                          \
             if (stream) {                                                                                                       \
                 int64_t some = FN(before_aligned)(y + i, stop - i);                                                             \
-                FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, some), FN(load_n)(b + i, some), p), some);                        \
+                FN(store_n)(y + i, FN(function)(FN(load_n)(a + i, some), FN(load_n)(b + i, some), &p), some);                   \
                 for (i += some; i + VL <= stop; i += VL)                                                                        \
-                    FN(stream)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                           \
+                    FN(stream)(y + i, FN(function)(FN(load)(a + i), FN(load)(b + i), &p));                                      \
             }                                                                                                                   \
             for (; i + VL <= stop; i += VL)                                                                                     \
-                FN(store)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                                \
+                FN(store)(y + i, FN(function)(FN(load)(a + i), FN(load)(b + i), &p));                                           \
             if (i < stop)                                                                                                       \
-                FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, stop - i), FN(load_n)(b + i, stop - i), p), stop - i);            \
-            i = stop;                                                                                                           \
+                FN(store_n)(y + i, FN(function)(FN(load_n)(a + i, stop - i), FN(load_n)(b + i, stop - i), &p), stop - i);       \
         }                                                                                                                       \
         if (stream)                                                                                                             \
             FN(streamed)();                                                                                                     \
@@ -225,3 +252,4 @@ FC_INLINE int64_t FN(map_options)(const fc_problem *problem, const double *optio
                                                 FN(map_##name##_run)};
 #include "../maps.inc"
 #undef FC_MAP
+#undef FC_CHANNEL_MAP

@@ -31,6 +31,8 @@
 #define FC_NORMAL_MOST 1.7976931348623157e+308
 #endif
 
+#define FC_NORMAL_FAR ((real)(FC_REAL_BITS == 32 ? 15 : 39)) /* the normal distribution's tail beyond is 0 */
+
 /* All of these keep NaN. */
 FC_INLINE vec FN(at_most)(vec x, real limit) { return FN(lesser)(FN(splat)(limit), x); }
 FC_INLINE vec FN(at_least)(vec x, real limit) { return FN(greater)(FN(splat)(limit), x); }
@@ -144,7 +146,29 @@ FC_INLINE vec FN(power)(vec v, const real p[2])
     return FN(times_power)(q + (real)1, k, k + magic);
 }
 
-/* exp(-x^2 / 2), and the probability that a normal variable exceeds x, for 0 <= x <= 64. */
+/* exp(-x^2 / 2) for 0 <= x <= FC_NORMAL_FAR, as a power of two: |r| <= 1/2 of it goes through a polynomial, by interpolation in the
+ * Chebyshev points. Its error grows with that of x^2; with r exact nothing is lost beyond that. */
+FC_INLINE vec FN(bell_curve)(vec x)
+{
+    static const real c[] = {
+#if FC_REAL_BITS == 32
+        0.000154614446985691290829f, 0.00134004281776158379399f, 0.00961805667852463807539f, 0.0555032722667030205891f,
+        0.240226509222887580706f, 0.693147206702832595772f, 1
+#else
+        4.45581790833606449298e-10, 7.07419429728852100556e-9, 1.01780570877339411046e-7, 0.00000132154325359123761665,
+        0.0000152527338415567725893, 0.000154035304637243542086, 0.00133335581464064706971, 0.00961812910758725666806,
+        0.0555041086648216270395, 0.240226506959101595672, 0.693147180559945309254, 1
+#endif
+    };
+    const vec magic = FN(splat)((real)FC_MAGIC), square = x * x;
+    vec shifted = square * (real)-0.72134752044448170368 + magic, k = shifted - magic;
+    vec r = square * (real)-0.72134752044448170368 - k, sum = FN(splat)(c[0]);
+    _Pragma("GCC unroll 16") for (int i = 1; i < (int)(sizeof c / sizeof c[0]); i++)
+        sum = sum * r + c[i];
+    return FN(times_power)(sum, k, shifted);
+}
+
+/* The same, and the probability that a normal variable exceeds x. */
 FC_INLINE vec FN(normal_tail)(vec x, vec *bell)
 {
     static const real c[] = {
@@ -161,10 +185,10 @@ FC_INLINE vec FN(normal_tail)(vec x, vec *bell)
         -0.274050765686301272079, 0.463825477170173524286, -0.649340634331344337969, 0.765406437034144287141
 #endif
     };
-    vec w = (real)1 / (x + (real)FC_TAIL), u = (real)1 - w * (real)(2 * FC_TAIL), sum = FN(splat)(c[0]);
+    vec w = FN(reciprocal)(x + (real)FC_TAIL), u = (real)1 - w * (real)(2 * FC_TAIL), sum = FN(splat)(c[0]);
     _Pragma("GCC unroll 24") for (int i = 1; i < (int)(sizeof c / sizeof c[0]); i++)
         sum = sum * u + c[i];
-    *bell = FN(exp_negative)(x * x * (real)-0.5);
+    *bell = FN(bell_curve)(x);
     return *bell * w * sum;
 }
 

@@ -32,7 +32,7 @@ def test_prelu_agrees_with_the_reference(shape: tuple[int, ...], slopes: int, dt
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("shape", [(3, 5, 1), (2, 33, 17), (2, 7, 70, 160), (4, 19), (2, 3, *(1,) * 8, 5)])
+@pytest.mark.parametrize("shape", [(3, 5, 1), (2, 33, 17), (2, 7, 70, 160), (4, 19), (2000, 19), (2, 3, *(1,) * 8, 5)])
 def test_every_channel_has_its_slope(shape: tuple[int, ...], isa: str) -> None:
     """Planes shorter than a vector, longer than a task, and of odd sizes."""
     rng = np.random.default_rng(0)

@@ -103,9 +103,10 @@ def run_elementwise(dtype: Any, edge: str) -> None:
             getattr(fc, backward)(place(width), place(width))
         fc.prelu_backward(place(2, 3, width), place(2, 3, width), place(3))
         result = place(2, 3, width)
-        slopes = against_a_forbidden_page(np.ones(9), edge)
-        by_channel = plan.elementwise_plan("leaky_relu", result.shape, np.dtype(dtype), 3)
-        by_channel.run(place(6, width), None, slopes, result, 1)
+        by_channel = plan.elementwise_plan("prelu", result.shape, np.dtype(dtype), 3)
+        by_channel.run(place(6, width), None, place(3), result, 1)
+        columns = plan.elementwise_plan("prelu_grad", (7, width), np.dtype(dtype), width)
+        columns.run(place(7, width), place(7, width), place(width), place(7, width), 1)
         numbers = against_a_forbidden_page(np.full(8, 0.5), edge)
         for rule, rows in (("sgd", 0), ("sgd_momentum", 1), ("adam", 2), ("adam_amsgrad", 3)):
             state = place(rows, width) if rows else None
