@@ -15,6 +15,7 @@ from fastconv._threads import current
 __all__ = ["Entropies", "below_maximum", "readable"]
 
 _INT64 = np.dtype(np.int64)
+_SMALL = 3e38  # no overflow in float32
 
 
 class Entropies(NamedTuple):
@@ -41,10 +42,14 @@ class Entropies(NamedTuple):
 
     def reduced(self, losses: Array, reduction: str) -> Any:
         """Return what `take` returned as the caller wants it."""
+        if reduction != "none":
+            value = losses.item(-1) / self.samples if reduction == "mean" else losses.item(-1)
+            if abs(value) < _SMALL:
+                return self.kind.type(value)
         with np.errstate(all="ignore"):  # a float32 may overflow
             if reduction == "none":
                 return losses[:-1].reshape(self.lines).astype(self.kind)
-            return self.kind.type(losses[-1] / self.samples if reduction == "mean" else losses[-1])
+            return self.kind.type(value)
 
     def gradient(self, x: Any, target: Array, share: float | Array) -> tuple[Array, Array] | None:
         """Return the losses as `take` does, and the gradient, if `share` is that of each loss."""
