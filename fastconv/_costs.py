@@ -20,10 +20,13 @@ __all__ = [
     "Sizes",
     "allows_winograd",
     "bands_cycles",
+    "col2im_cycles",
     "depthwise_cycles",
     "direct_cycles",
+    "fits_col2im",
     "fits_grouped",
     "fits_winograd",
+    "flat_cycles",
     "grouped_cycles",
     "im2col_cycles",
     "lanes_of",
@@ -37,6 +40,8 @@ __all__ = [
 
 _VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64}
 _FLAT_ROWS = {"baseline": 5, "avx2": 4, "avx512": 8}  # FC_TAPS_MAX in kernels/tile.h
+_FLAT_TAPS = 1024  # FC_PHASES_TAPS in algorithms/conv_phases.c
+_FLAT_PANEL = 32 << 10  # FC_DEPTHWISE_PANEL in algorithms/conv_depthwise.c, of float32
 _GROUPED_PANEL = 256 << 10  # bytes: FC_GROUPED_PANEL in algorithms/grouped_common.h
 _IN_PLACE = 1024  # FC_DIRECT_PLANE in algorithms/conv_direct.c, of float32
 _INSIDE_TERMS = 160  # FC_INSIDE_TERMS in algorithms/direct_inside.h
@@ -96,7 +101,7 @@ def sizes_of(problem: ConvProblem, op: int) -> Sizes:
     if not forward:
         rows, reds, reads, writes = reds, rows, writes, reads
     reach = last.dilation * (last.kernel - 1)
-    flat = not forward and problem.groups == 1 and rows <= _FLAT_ROWS[_ISA_NAMES[current_isa()]]
+    flat = not forward and problem.groups == 1 and rows <= _FLAT_ROWS[_ISA_NAMES[current_isa()]] and taps <= _FLAT_TAPS
     images = problem.batch * problem.groups
     inside = 1.0 if flat else _share_inside(problem, op, taps)
     kinds = forward, linear, dense, flat
@@ -113,8 +118,8 @@ def _share_inside(problem: ConvProblem, op: int, taps: int) -> float:
 
 
 def direct_cycles(s: Sizes, lanes: int) -> float:
-    """Vectors of result channels, the last one partly empty (or of pixels, with gaps); moving elements beside."""
-    vectors = (s.row + s.reach) / s.row / lanes if s.flat else -(-s.rows // lanes) / s.rows
+    """Vectors of result channels, the last one partly empty; moving elements beside."""
+    vectors = -(-s.rows // lanes) / s.rows
     weights, results = s.rows * s.reds * s.taps, s.rows * s.writes * s.images
     inputs = s.reds * (s.reads + s.pixels) / 2 * s.images  # with a stride not all of them are copied
     if s.images > s.batch:  # groups are small, and what they move stays in the caches
@@ -123,6 +128,48 @@ def direct_cycles(s: Sizes, lanes: int) -> float:
     in_place = s.linear and s.reads <= _IN_PLACE and products_a_cycle() == 1  # narrow vectors wait for their scalars
     copied = 0.8 if in_place else 1.5
     return s.inside * s.macs * vectors + 16 / lanes * (1.8 * weights + copied * inputs + 1.15 * results)
+
+
+class _Runs(NamedTuple):
+    """Flat runs of a padded panel, rows with their gaps; with a stride of an input gradient for each phase."""
+
+    length: int  # of one
+    panel: int  # elements of a channel
+    lines: int  # rows of it
+    beside: int  # lines that a box of results reads beside its own, as many for each residue of a stride
+    phases: int
+
+
+def _runs(problem: ConvProblem, op: int) -> _Runs:
+    length, gapped, lines, beside, phases, residues = 1, 1, 1, 0, 1, 1
+    for a in reversed([a for a in problem.axes if not a.trivial]):
+        high = a.out if op == CONV else -(-a.size // a.stride)
+        reach = a.dilation * (a.kernel - 1) // a.stride
+        length += (high - 1) * gapped
+        if gapped > 1:
+            lines, beside = lines * (high + reach), reach
+        gapped *= high + reach
+        residues *= min(a.stride, a.kernel) if op == CONV else 1
+        phases *= 1 if op == CONV else min(a.kernel, a.stride // math.gcd(a.stride, a.dilation))
+    return _Runs(length, gapped * residues, lines * residues, beside, phases)
+
+
+def flat_cycles(problem: ConvProblem, s: Sizes, lanes: int) -> float:
+    """The input gradient of few channels in "direct": flat runs, and taps that phases share."""
+    runs = _runs(problem, CONV_INPUT_GRAD)
+    room = max(1, _FLAT_ROWS[_ISA_NAMES[current_isa()]] // s.rows)  # phases that are computed together
+    products, loads = float(s.rows), 1.0
+    for a in reversed(problem.axes):
+        phases = min(a.kernel, a.stride // math.gcd(a.stride, a.dilation))
+        places = len({(tap * a.dilation - a.lo) // a.stride for tap in range(a.kernel)})
+        shared = min(room, phases)
+        loads *= places * -(-phases // shared) if shared > 1 else a.kernel
+        products *= places * phases if shared > 1 else a.kernel
+        room //= shared
+    vectors = -(-runs.length // lanes) * s.reds * s.images
+    moved = s.reds * (0.15 * runs.panel + 14 * runs.lines) + s.rows * s.writes * (1.5 + 7 / problem.axes[-1].size)
+    weights = 2.3 * s.rows * s.reds * s.taps
+    return vectors * (0.7 * products + 1.7 * loads) + products_a_cycle() * (moved * s.images + weights) + 16000
 
 
 def im2col_cycles(s: Sizes, lanes: int) -> float:
@@ -138,16 +185,54 @@ def im2col_cycles(s: Sizes, lanes: int) -> float:
     return 0.97 * s.macs * vectors + 16 / lanes * moved
 
 
+def fits_col2im(s: Sizes) -> bool:
+    """Whether result channels are few, so that each tap of them is a row of products."""
+    return s.rows <= 16 and s.taps <= 1024
+
+
+def col2im_cycles(problem: ConvProblem, op: int, s: Sizes, lanes: int) -> float:
+    """Vectors of pixels that are read, by all taps, none of them padding; each product is added to a result."""
+    forward, sums, row, wide, lines, phases = op == CONV, s.rows * s.taps, 1.0, 1, 1.0, 1
+    for a in (a for a in problem.axes if not a.trivial):  # pixels of a forward pass fall into phases
+        lines *= row
+        row, wide = (a.size / a.stride, a.out) if forward else (a.out, a.size)
+        phases *= min(a.stride, a.kernel) if forward else 1
+    tiles = max(phases, sums / _FLAT_ROWS[_ISA_NAMES[current_isa()]])
+    chunks = -(-s.reds // 128)
+    adds = (14 * math.ceil(row / lanes) + 7) * lines * chunks * sums
+    moved = (0.5 if phases == 1 else 0.8) * s.reds * s.reads + (0.8 + 85 / wide) * s.rows * s.writes
+    products = (1.05 * sums + 1.3 * tiles) * s.reds * row * lines / lanes
+    return s.images * (products + products_a_cycle() * (adds + moved)) + 1.8 * s.reds * sums * problem.groups + 5000
+
+
 def depthwise_cycles(problem: ConvProblem, op: int, s: Sizes, lanes: int) -> float:
     """Vectors of pixels: bands of rows where they fit, else flat runs with the gaps between padded rows."""
     bands = bands_cycles(problem, op, s, lanes)
     if bands:
         return bands
+    if problem.groups == 1 and s.reds > 1:
+        return _few_cycles(problem, op, s, lanes)
     gaps = (s.row + s.reach) / s.row
     overlap = min(1.0, min(s.rows, 8) * 3 / 8)  # few result channels leave few sums to overlap
     lines = (s.reds + s.rows) * s.pixels / s.row
     copies = 2.0 * s.rows * s.reds * s.taps + (0.5 * s.planes + 300 + 12 * lines) * s.images
     return 0.85 * s.macs * gaps / lanes / overlap + copies * products_a_cycle()
+
+
+def _few_cycles(problem: ConvProblem, op: int, s: Sizes, lanes: int) -> float:
+    """Flat runs of one group; where panels of all channels do not fit, boxes of rows overlap."""
+    runs = _runs(problem, op)
+    tiles = -(-s.rows // _FLAT_ROWS[_ISA_NAMES[current_isa()]])
+    vectors = -(-runs.length // lanes) * s.reds * s.taps * s.images
+    wide = runs.panel / runs.lines * (problem.axes[0].stride if op == CONV else 1)
+    room = _FLAT_PANEL / s.reds / wide - runs.beside  # lines of results in a box
+    if room < 1 and runs.lines > 1:
+        return math.inf
+    halo = 1.0 if s.reds * runs.panel <= _FLAT_PANEL else 1 + runs.beside / room
+    moved = s.reds * runs.phases * (0.36 * runs.panel + 10 * runs.lines) * halo
+    moved += s.rows * runs.phases * (0.4 * runs.length + 12 * runs.lines) + 750 * runs.phases
+    moved = moved * s.images + 2.9 * s.rows * s.reds * s.taps
+    return vectors * (0.84 * s.rows + 1.33 * tiles) + products_a_cycle() * moved + 4200
 
 
 def allows_winograd(dtype: np.dtype[Any]) -> bool:

@@ -20,10 +20,13 @@ from fastconv._costs import (
     Sizes,
     allows_winograd,
     bands_cycles,
+    col2im_cycles,
     depthwise_cycles,
     direct_cycles,
+    fits_col2im,
     fits_grouped,
     fits_winograd,
+    flat_cycles,
     grouped_cycles,
     im2col_cycles,
     lanes_of,
@@ -80,7 +83,7 @@ __all__ = [
 ]
 
 #: Names that ``algorithm=`` takes; "naive" is the reference in NumPy.
-ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "grouped", "winograd", "naive")
+ALGORITHMS = ("auto", "direct", "im2col", "col2im", "depthwise", "grouped", "winograd", "naive")
 
 # ---------------------------------------------------------------------------------------------------- the cache
 
@@ -153,13 +156,16 @@ def clear() -> None:
 def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Algorithm and reason for a forward pass (op CONV) or an input gradient."""
     lanes, s = lanes_of(dtype), sizes_of(problem, op)
-    costs = {"direct": direct_cycles(s, lanes), "im2col": im2col_cycles(s, lanes)}
+    direct = flat_cycles(problem, s, lanes) if s.flat else direct_cycles(s, lanes)
+    costs = {"direct": direct, "im2col": im2col_cycles(s, lanes)}
     if problem.groups > 1:
         costs["direct"] = short_of_rows(s, lanes) * costs["direct"] + 1500.0 * s.images
     strided = op == CONV_INPUT_GRAD and any(a.stride > 1 for a in problem.axes)
     few = s.flat or (problem.groups > 1 and min(s.rows, s.reds) < 8)
     if allows_winograd(dtype) and fits_winograd(problem, op) and not few:
         costs["winograd"] = winograd_cycles(problem, s, op, lanes)
+    if fits_col2im(s):
+        costs["col2im"] = col2im_cycles(problem, op, s, lanes)
     if s.reds <= 64 and s.taps <= 4096:
         costs["depthwise"] = depthwise_cycles(problem, op, s, lanes) * _depthwise_risk(problem, s, strided)
     if fits_grouped(problem, s):
@@ -167,10 +173,12 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
     if strided and problem.groups > 1:  # their phases are short, and those of all but "direct" fill panels of their own
         slow = {"direct": 1.3, "im2col": 1.3, "depthwise": 1.8 if s.reds > 1 else 1.0}
         costs |= {name: factor * costs[name] for name, factor in slow.items() if name in costs}
+    costs = {name: cost for name, cost in costs.items() if cost < math.inf}
     best = min(costs, key=lambda name: costs[name])
     why = {
         "direct": f"{s.rows} result channels fill vectors of {lanes}, no patches to pack",
         "im2col": f"patches cost little beside {s.rows} result channels, pixels fill vectors of {lanes}",
+        "col2im": f"all {s.taps} taps of {s.rows} result channels for each pixel that is read, no padding multiplied",
         "depthwise": f"only {s.reds} summed channels a group: pixels in vectors of {lanes}, no patches to pack",
         "winograd": f"36 products for a tile of results instead of 144 (3x3) or 100 (5x5), tiles in vectors of {lanes}",
         "grouped": f"{problem.groups} groups of few channels fill vectors of {lanes}: no lane is lost to short rows",
@@ -179,11 +187,9 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
 
 
 def _depthwise_risk(problem: ConvProblem, s: Sizes, strided: bool) -> float:
-    """What "depthwise" must save before it is taken for several channels: its estimates scatter, most with phases."""
-    if s.reds == 1:
+    """What "depthwise" must save before it is taken for several channels: its estimates scatter."""
+    if s.reds == 1 or problem.groups == 1:
         return 1.0
-    if problem.groups == 1:
-        return 1.8 if strided else 1.6
     return 1.25 if s.rows > 8 else 1.15
 
 

@@ -24,6 +24,7 @@
 #include "algorithms/conv_phases.c"
 #include "algorithms/conv_direct.c"
 #include "algorithms/conv_im2col.c"
+#include "algorithms/conv_col2im.c"
 #ifdef FC_HAS_MASKS
 #include "algorithms/conv_bands.c"
 #include "algorithms/weight_grad_bands.c"

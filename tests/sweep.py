@@ -32,7 +32,7 @@ import fastconv as fc
 from fastconv import reference
 from fastconv._config import isa_limit
 
-ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "grouped", "winograd")
+ALGORITHMS = ("auto", "direct", "im2col", "col2im", "depthwise", "grouped", "winograd")
 TAKE_ALL = ("auto", "direct", "im2col")  # the others may decline
 WINOGRAD_BOUND = {"float32": 3e-5, "float64": 6e-14}  # as tests/functional/test_winograd.py has it
 

@@ -146,6 +146,8 @@ def _plan(
     if _is_product(op, problem, kind, algorithm):
         return plan.whole_plan(problem, kind, dtype, slope), "the kernel covers the whole input: one matrix product"
     reason, named = "asked for by name", algorithm != "auto"
+    if algorithm == "col2im" and kind == _ops.CONV_WEIGHT_GRAD:  # it has none of its own
+        algorithm = "direct"
     if algorithm == "auto":
         choose = plan.choose_weight_grad if kind == _ops.CONV_WEIGHT_GRAD else None
         algorithm, reason = choose(problem, dtype) if choose else plan.choose_conv(problem, kind, dtype)

@@ -49,8 +49,9 @@ padding : int, tuple of ints, tuple of (lo, hi) pairs, "valid" or "same", defaul
     SAME_UPPER rule).
 groups : int, default 1
     Input and output channels are cut into this many groups that do not see each other; C gives depthwise convolution.
-algorithm : {"auto", "direct", "im2col", "depthwise", "grouped", "winograd", "naive"}, default "auto"
-    ``"direct"`` makes no patches, ``"im2col"`` multiplies with patches packed panel by panel, ``"depthwise"`` is for
+algorithm : {"auto", "direct", "im2col", "col2im", "depthwise", "grouped", "winograd", "naive"}, default "auto"
+    ``"direct"`` makes no patches, ``"im2col"`` multiplies with patches packed panel by panel, ``"col2im"`` adds the
+    products of pixels and taps to a few result channels (weight gradient: as "direct"), ``"depthwise"`` is for
     few input channels a group, ``"grouped"`` for many groups of few channels, ``"winograd"`` does kernels
     of 3x3 and 5x5 along the last two axes, with stride 1 there, in a quarter (5x5: 36 of 100) of the multiplications
     (its largest error is about 1e-5 of the result's root mean square in float32, so that `fastconv.set_precision` can

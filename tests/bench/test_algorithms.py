@@ -22,7 +22,7 @@ def choice(direction: str, auto: str, **seconds: float) -> Any:
 def test_all_algorithms_in_all_directions() -> None:
     found = list(algorithms.choices("net", LAYER, algorithms.DIRECTIONS, 2, FAST, FAST))
     assert [c.direction for c in found] == list(algorithms.DIRECTIONS)
-    assert set(found[0].seconds) == {"direct", "im2col", "depthwise", "grouped", "winograd"}
+    assert set(found[0].seconds) == {"direct", "im2col", "col2im", "depthwise", "grouped", "winograd"}
     for c in found:
         assert {"direct", "im2col", c.auto} <= set(c.seconds)
         assert c.loss >= 1
@@ -36,7 +36,7 @@ def test_a_slow_choice_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         def runs(self, *args: Any) -> str:
             if self.algorithm == "im2col":
                 raise ValueError("does not take the other gradient")
-            return "direct" if self.algorithm in ("auto", "depthwise", "grouped") else self.algorithm
+            return "direct" if self.algorithm in ("auto", "col2im", "depthwise", "grouped") else self.algorithm
 
         def conv(self, *args: Any) -> Any:
             def call() -> None:

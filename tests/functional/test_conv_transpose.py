@@ -30,7 +30,7 @@ import fastconv as fc
 from fastconv import reference
 from fastconv._config import isa_limit
 
-ALGORITHMS = ("direct", "im2col", "depthwise", "grouped")
+ALGORITHMS = ("direct", "im2col", "col2im", "depthwise", "grouped")
 EVERY_ALGORITHM = (*ALGORITHMS, "auto", "naive")
 
 

@@ -16,7 +16,7 @@ import fastconv as fc
 from fastconv import reference
 from fastconv._config import isa_limit
 
-ALGORITHMS = ("direct", "im2col", "depthwise", "grouped")
+ALGORITHMS = ("direct", "im2col", "col2im", "depthwise", "grouped")
 CONV = Conv(2, 3, 10, (7, 12), (3, 2), stride=(2, 1), padding=((1, 2), (0, 1)), groups=2)
 GROUPS = {"groups": 2}
 

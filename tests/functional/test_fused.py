@@ -12,7 +12,7 @@ import fastconv as fc
 from fastconv._config import isa_limit
 
 ACTIVATIONS = ("relu", "leaky_relu")
-ALGORITHMS = ("direct", "im2col", "depthwise", "grouped", "winograd", "auto", "naive")
+ALGORITHMS = ("direct", "im2col", "col2im", "depthwise", "grouped", "winograd", "auto", "naive")
 
 
 def activated(y: Array, activation: str) -> Array:

@@ -46,7 +46,7 @@ def run_conv(conv: Conv, dtype: Any, edge: str) -> None:
     plain = conv.data(dtype)
     wanted = getattr(reference, f"conv{conv.n}d")(*plain[:3], **conv.options)
     x, w, b, gy = (against_a_forbidden_page(a, edge) for a in plain)
-    for algorithm in ("direct", "im2col", "depthwise", "grouped"):
+    for algorithm in ("direct", "im2col", "col2im", "depthwise", "grouped"):
         out = against_a_forbidden_page(np.zeros_like(wanted), edge)
         forward(x, w, b, **conv.options, algorithm=algorithm, out=out)
         assert_same(out, wanted)

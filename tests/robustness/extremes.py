@@ -20,7 +20,7 @@ from wrong import zeros
 
 import fastconv as fc
 
-ALGORITHMS = ("auto", "direct", "im2col", "depthwise", "grouped", "winograd")
+ALGORITHMS = ("auto", "direct", "im2col", "col2im", "depthwise", "grouped", "winograd")
 SIZES = (0, 1, 2, 3, 5, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 2**40, 2**61, 2**62 - 1)
 
 

@@ -297,7 +297,7 @@ def test_the_cache_tells_dtypes_instruction_sets_and_operators_apart() -> None:
 
 
 @pytest.mark.parametrize("isa", USABLE)
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col", "depthwise", "grouped", "naive"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col", "col2im", "depthwise", "grouped", "naive"])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_frozen_weights_give_the_same_bits(name: str, algorithm: str, isa: str) -> None:
     call = CALLS[name]

@@ -89,7 +89,7 @@ def test_no_patch_matrix_in_float64(run_python: Any, isa: str) -> None:
     assert used < 2 * PATCHES / 20
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col", "depthwise", "grouped"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col", "col2im", "depthwise", "grouped"])
 def test_far_apart_taps_take_no_large_panel(run_python: Any, algorithm: str) -> None:
     """A dilated kernel reaches over a large area, of which it reads little."""
     code = (

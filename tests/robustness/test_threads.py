@@ -24,7 +24,7 @@ LARGE = all_calls({1: (6007,), 2: (71, 61), 3: (13, 17, 19)}, batch=3, channels=
 DRIVEN = ["linear", "linear_backward"] + [
     name for name, call in LARGE.items() if call.axes and not name.startswith("pad") and "max_unpool" not in name
 ]
-ALGORITHMS = ("direct", "im2col", "depthwise", "grouped", "naive")
+ALGORITHMS = ("direct", "im2col", "col2im", "depthwise", "grouped", "naive")
 
 
 def arrays(result: Any) -> list[np.ndarray]:
