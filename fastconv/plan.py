@@ -158,6 +158,8 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
     lanes, s = lanes_of(dtype), sizes_of(problem, op)
     direct = flat_cycles(problem, s, lanes) if s.flat else direct_cycles(s, lanes)
     costs = {"direct": direct, "im2col": im2col_cycles(s, lanes)}
+    if op == CONV_INPUT_GRAD:  # of an unpadded convolution: im2col multiplies all the zeros around
+        costs["im2col"] *= max(1.0, s.writes / s.pixels / math.prod(a.stride for a in problem.axes))
     if problem.groups > 1:
         costs["direct"] = short_of_rows(s, lanes) * costs["direct"] + 1500.0 * s.images
     strided = op == CONV_INPUT_GRAD and any(a.stride > 1 for a in problem.axes)
