@@ -199,6 +199,7 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
     """Algorithm and reason for a weight gradient."""
     lanes, s = lanes_of(dtype), sizes_of(problem, CONV_WEIGHT_GRAD)
     few = s.reds <= 64 and s.rows < 2 * lanes if problem.groups > 1 else s.reds == 1 and s.rows <= lanes // 2
+    few = few or (problem.groups == s.taps == 1 and s.reds <= 8 and s.rows <= 64)  # 1x1: dot products of planes
     if few and s.taps <= 4096:
         sums = 15.0 * s.rows * s.reds * s.taps  # across lanes
         bands = bands_cycles(problem, CONV_WEIGHT_GRAD, s, lanes)
