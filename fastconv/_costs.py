@@ -278,7 +278,7 @@ def bands_cycles(problem: ConvProblem, op: int, s: Sizes, lanes: int) -> float:
         return 0.0
     if s.reds > 1 or not 1 <= len(axes) <= 2 or any(a.dilation > 1 or a.stride > 2 for a in axes):
         return 0.0
-    if len(axes) == 2 and (axes[0].kernel > 5 or axes[0].stride != axes[1].stride):
+    if len(axes) == 2 and (axes[0].kernel > (7 if _isa_bytes() == 64 else 5) or axes[0].stride != axes[1].stride):
         return 0.0
     step = axes[-1].stride
     forward = op != CONV_INPUT_GRAD

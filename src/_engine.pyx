@@ -7,10 +7,14 @@ the GIL and looks for signals. Scratch and workspace are checked out per call, s
 signal handler, may be inside at once; the pool itself is touched only with the GIL held.
 """
 
+from math import prod
+
+import numpy
+
 from cython.parallel cimport parallel, threadid
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset, strcpy
 cimport numpy as cnp
 
 cnp.import_array()
@@ -97,66 +101,12 @@ cdef extern from "driver.h":
 
 # ------------------------------------------------------------------------------------------------ memory
 
-cdef enum: POOL_SLOTS = 64
+include "memory.pxi"
+
 cdef double SLICE = 0.05           # seconds between looks for signals
 cdef double SERIAL_COST = 1e6      # multiply-adds (some 20 us) below which regions and clocks cost more than they give
 
-cdef struct Block:
-    char *data
-    size_t size
-
-cdef Block pool[POOL_SLOTS]        # free blocks; touched only with the GIL
-cdef int pool_count = 0
-cdef size_t pool_bytes = 0
-POOL_LIMIT = 256 << 20             # bytes kept between calls
-cdef size_t pool_limit = POOL_LIMIT
-
 cdef bint forked = False           # in a forked child the parent's OpenMP threads do not exist
-
-
-cdef Block checkout(size_t size) except *:
-    """A block of at least `size` bytes: the smallest that fits of the pool, if it is not far too large."""
-    global pool_count, pool_bytes
-    cdef int i, best = -1
-    cdef Block block
-    for i in range(pool_count):
-        if size <= pool[i].size <= 2 * size + (1 << 20) and (best < 0 or pool[i].size < pool[best].size):
-            best = i
-    if best >= 0:
-        block = pool[best]
-        pool_count -= 1
-        pool[best] = pool[pool_count]
-        pool_bytes -= block.size
-        return block
-    block.size = size
-    block.data = <char *> fc_allocate(size)
-    if block.data == NULL and pool_count:
-        release_memory()
-        block.data = <char *> fc_allocate(size)
-    if block.data == NULL:
-        raise MemoryError(f"fastconv: a workspace of {size} bytes cannot be had")
-    return block
-
-
-cdef void give_back(Block block) noexcept:
-    global pool_count, pool_bytes
-    if pool_count < POOL_SLOTS and pool_bytes + block.size <= pool_limit:
-        pool[pool_count] = block
-        pool_count += 1
-        pool_bytes += block.size
-    else:
-        fc_free(block.data)
-
-
-def release_memory():
-    """Frees the workspace that is kept between calls; returns the number of bytes."""
-    global pool_count, pool_bytes
-    cdef size_t freed = pool_bytes
-    while pool_count:
-        pool_count -= 1
-        fc_free(pool[pool_count].data)
-    pool_bytes = 0
-    return freed
 
 
 def after_fork_in_child():
@@ -229,6 +179,7 @@ cdef class Plan:
     cdef Py_ssize_t inner[FC_MAX_ARRAYS]
     cdef int rank
     cdef cnp.npy_intp shape[RANK]
+    cdef bint large
 
     def __init__(self, int op, int dtype, batch, groups, in_channels, out_channels, axes, slots, str algorithm, int isa,
                  double cost, int flags=0, double divisor=0.0, tuple shape=(), tuple inner=(0, 0, 0, 0), double slope=0.0,
@@ -256,6 +207,7 @@ cdef class Plan:
             raise ValueError("fastconv: a result has at most 64 axes")
         for i in range(self.rank):
             self.shape[i] = shape[i]
+        self.large = prod(shape) * (8 if dtype else 4) >= LARGE
         i = 0
         while True:
             a = fc_algorithm_at(<fc_isa> isa, <fc_dtype> dtype, i)
@@ -336,7 +288,7 @@ cdef class Plan:
         if self.rank == 0:
             raise ValueError("fastconv: this plan was not told the shape of its result")
         cdef int kind = cnp.NPY_DOUBLE if self.plan.problem.dtype else cnp.NPY_FLOAT
-        result = cnp.PyArray_EMPTY(self.rank, self.shape, kind, 0)
+        result = new_result(self.rank, self.shape, kind, self.large)
         self.start(a, b, c, result, fc_setting(FC_SET_THREADS), packed, extra)
         return result
 

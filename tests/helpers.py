@@ -311,7 +311,7 @@ CONVS = [
     Conv(1, 2, 1, (23, 45), (2, 1), stride=(3, 2), padding=((0, 1), (1, 0)), groups=17),
     Conv(1, 1, 2, (90, 3), (3, 3), padding=4, groups=33),
     Conv(1, 1, 1, (1, 1), (5, 5), padding=2, groups=20),
-    # bands of rows: edges of every width on either side, kernels of 1 to 5 rows, stride 2, padding beyond the kernel
+    # bands of rows: edges of every width on either side, kernels of 1 to 7 rows, stride 2, padding beyond the kernel
     *[Conv(2, 1, 1, (5, w), (3, 3), stride=2, padding=((0, 1), (2, 1)), groups=3) for w in WIDTHS],
     *[Conv(1, 1, 2, (9, w), (5, 5), padding=((2, 1), (3, 4)), groups=4) for w in WIDTHS[::2]],
     Conv(2, 1, 1, (1, 1), (3, 3), stride=2, padding=1, groups=3),
@@ -320,6 +320,10 @@ CONVS = [
     Conv(1, 1, 3, (21, 9), (4, 3), padding=(1, 2), dilation=(1, 2), groups=2),
     Conv(3, 1, 1, (6, 70), (1, 4), stride=(1, 2), padding="same", groups=2),
     Conv(1, 1, 3, (50,), (5,), stride=2, padding=((1, 4),), groups=5),
+    *[Conv(1, 1, 1, (10, w), (7, 7), padding=((3, 2), (6, 3)), groups=3) for w in WIDTHS[::2]],
+    Conv(2, 1, 1, (11, 35), (6, 3), padding=(7, 1), groups=2),
+    Conv(1, 1, 2, (13, 38), (7, 6), stride=2, padding=3, groups=3),
+    Conv(1, 1, 1, (15, 19), (13, 12), stride=2, padding=6, groups=2),
     # many images of small maps
     Conv(37, 9, 18, (7, 7), (3, 3), padding=1),
     Conv(41, 3, 33, (7, 7), (1, 1)),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastconv import _engine
 from fastconv._check._values import LARGEST, integer, is_sequence, sizes
 
 __all__ = [
@@ -212,7 +213,7 @@ def result(op: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, zero: bool 
         elements *= size
     if elements * dtype.itemsize < LARGEST:
         try:
-            return np.zeros(shape, dtype) if zero else np.empty(shape, dtype)
+            return np.zeros(shape, dtype) if zero else _engine.empty(shape, dtype)
         except MemoryError:
             pass  # said below, with the operator's name
     raise MemoryError(f"{op}: a result of shape {shape} and dtype {dtype} cannot be held in memory")

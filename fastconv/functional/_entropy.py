@@ -53,7 +53,7 @@ class Entropies(NamedTuple):
 
     def gradient(self, x: Any, target: Array, share: float | Array) -> tuple[Array, Array] | None:
         """Return the losses as `take` does, and the gradient, if `share` is that of each loss."""
-        result = np.empty(self.shape, self.kind)
+        result = _engine.empty(self.shape, self.kind)
         losses = self.take(x, target, np.array(share, np.float64).reshape(-1), result)
         return None if losses is None else (losses, result)
 

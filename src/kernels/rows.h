@@ -4,12 +4,13 @@
  *
  * Padding is masks on the left and right and a row of zeros above and below, so nothing is copied. A vector that is loaded for
  * a column s of the kernel serves all rows of the kernel and the band: 6 loads for 12 products with 4 rows of a 3x3 kernel.
- * Step 2 takes the even and the odd elements of two vectors for two columns. A band of an input gradient with stride 2
- * has two sums, for the even and the odd columns of y, and stores them interleaved. */
+ * With step 1 two vectors are in work, as the four sums of one would wait for each other. Step 2 takes the even and the odd
+ * elements of two vectors for two columns. A band of an input gradient with stride 2 has two sums, for the even and the odd
+ * columns of y, and stores them interleaved. */
 
 #ifndef FC_BAND /* what is below is the same for both dtypes */
-#define FC_BAND 4      /* rows; with AVX2's 16 registers, weights and what is loaded leave no more; 8 were not faster */
-#define FC_BAND_TAPS 5 /* rows of a kernel, at most */
+#define FC_BAND 4      /* rows; with AVX2's 16 registers, weights and what is loaded leave no more */
+#define FC_BAND_TAPS (FC_VECTOR_BYTES == 64 ? 7 : 5) /* rows of a kernel, at most */
 typedef enum { FC_STEP_1, FC_STEP_2, FC_INTERLEAVED } fc_band_kind;
 #endif
 
@@ -71,28 +72,31 @@ FC_INLINE void FN(band_pair)(const int hb, const int nr, const int two, const FN
     }
 }
 
-/* acc[h] += the sums of a side, outputs j .. j + VL. */
-FC_INLINE void FN(band_sum)(const int hb, const int nr, const int step, const FN(band) *b, const FN(band_side) *side, int64_t j,
-                            const real *const *p, vec *acc)
+/* acc[v][h] += the sums of a side, outputs j .. j + nv * VL. */
+FC_INLINE void FN(band_sum)(const int hb, const int nr, const int step, const int nv, const FN(band) *b,
+                            const FN(band_side) *side, int64_t j, const real *const *p, vec (*acc)[FC_BAND])
 {
-    int64_t s = 0, q = step * j + side->col;
+    int64_t s = 0, q = step * j + side->col, next = fc_round_up(side->cols, step);
     const real *w = side->w;
-    const FN(mask) *mask = side->mask + j / VL * fc_round_up(side->cols, step);
+    const FN(mask) *mask = side->mask + j / VL * next;
     if (step == 2) {
         for (; s + 1 < side->cols; s += 2, q += 2, w += 2 * b->ws, mask += 2)
-            FN(band_pair)(hb, nr, 1, b, w, mask, q, p, acc);
+            FN(band_pair)(hb, nr, 1, b, w, mask, q, p, acc[0]);
         if (s < side->cols)
-            FN(band_pair)(hb, nr, 0, b, w, mask, q, p, acc);
+            FN(band_pair)(hb, nr, 0, b, w, mask, q, p, acc[0]);
         return;
     }
-    for (; s < side->cols; s++, q += side->apart, w += b->ws) {
+    for (; s < side->cols; s++, q += side->apart, w += b->ws, mask++) {
         vec k[FC_BAND_TAPS];
-        FN(mask) m = mask[s];
         FC_UNROLL for (int r = 0; r < nr; r++) k[r] = FN(splat)(w[r * b->wr]);
-        FC_UNROLL for (int i = 0; i < hb - 1 + nr; i++)
+        FC_UNROLL for (int v = 0; v < nv; v++)
         {
-            vec v = FN(load_mask)(p[i] + q, m);
-            FC_UNROLL for (int r = 0; r < nr; r++) if (i >= r && i - r < hb) acc[i - r] += k[r] * v;
+            FN(mask) m = mask[v * next];
+            FC_UNROLL for (int i = 0; i < hb - 1 + nr; i++)
+            {
+                vec x = FN(load_mask)(p[i] + q + v * VL, m);
+                FC_UNROLL for (int r = 0; r < nr; r++) if (i >= r && i - r < hb) acc[v][i - r] += k[r] * x;
+            }
         }
     }
 }
@@ -116,6 +120,30 @@ FC_INLINE void FN(fetch_rows)(const int n, const real *p, ptrdiff_t ld, int64_t 
 #endif
 }
 
+/* Outputs j .. j + nv * VL of the rows of a band, the last vector perhaps in part. */
+FC_INLINE void FN(band_block)(const int hb, const int nr, const int step, const int nv, const FN(band) *b, int64_t j,
+                              const real *const *p, const real *next)
+{
+    vec acc[2][FC_BAND], bias = FN(splat)(b->bias);
+    FC_UNROLL for (int v = 0; v < nv; v++)
+    {
+        FC_UNROLL for (int h = 0; h < hb; h++) acc[v][h] = bias;
+        FN(fetch_rows)(step * hb, next + (step - 1) * (j + v * VL), b->ldx, j + v * VL, 0);
+        FN(fetch_rows)(hb, b->y + hb * b->ldy, b->ldy, j + v * VL, 1);
+    }
+    FN(band_sum)(hb, nr, step, nv, b, b->side, j, p, acc);
+    FC_UNROLL for (int v = 0; v < nv; v++)
+    {
+        int64_t n = b->n - j - v * VL;
+        real *y = b->y + j + v * VL;
+        if (v < nv - 1 || n >= VL) {
+            FC_UNROLL for (int h = 0; h < hb; h++) FN(store)(y + h * b->ldy, acc[v][h]);
+        } else {
+            FC_UNROLL for (int h = 0; h < hb; h++) FN(store_n)(y + h * b->ldy, acc[v][h], n);
+        }
+    }
+}
+
 FC_INLINE void FN(band_tile)(const int hb, const int nr, const fc_band_kind kind, const FN(band) *b)
 {
     const int step = kind == FC_STEP_2 ? 2 : 1;
@@ -123,36 +151,30 @@ FC_INLINE void FN(band_tile)(const int hb, const int nr, const fc_band_kind kind
     FC_UNROLL for (int i = 0; i < step * (hb - 1) + nr; i++)
         p[i] = b->row + i >= 0 && b->row + i < b->high ? b->x + (b->row + i) * b->ldx : b->zero;
     const real *next = b->x + (b->row + nr + step * (hb - 1)) * b->ldx;
-    vec bias = FN(splat)(b->bias);
+    int64_t j = 0;
     if (kind != FC_INTERLEAVED) {
-        for (int64_t j = 0; j < b->n; j += VL) {
-            vec acc[FC_BAND];
-            FC_UNROLL for (int h = 0; h < hb; h++) acc[h] = bias;
-            FN(fetch_rows)(step * hb, next + (step - 1) * j, b->ldx, j, 0);
-            FN(fetch_rows)(hb, b->y + hb * b->ldy, b->ldy, j, 1);
-            FN(band_sum)(hb, nr, step, b, b->side, j, p, acc);
-            if (b->n - j >= VL) {
-                FC_UNROLL for (int h = 0; h < hb; h++) FN(store)(b->y + h * b->ldy + j, acc[h]);
-            } else {
-                FC_UNROLL for (int h = 0; h < hb; h++) FN(store_n)(b->y + h * b->ldy + j, acc[h], b->n - j);
-            }
-        }
+        if (kind == FC_STEP_1)
+            for (; j + VL < b->n; j += 2 * VL)
+                FN(band_block)(hb, nr, step, 2, b, j, p, next);
+        for (; j < b->n; j += VL)
+            FN(band_block)(hb, nr, step, 1, b, j, p, next);
         return;
     }
-    for (int64_t j = 0; 2 * j < b->n; j += VL) {
-        vec even[FC_BAND], odd[FC_BAND];
-        FC_UNROLL for (int h = 0; h < hb; h++) even[h] = odd[h] = bias;
+    vec bias = FN(splat)(b->bias);
+    for (; 2 * j < b->n; j += VL) {
+        vec even[1][FC_BAND], odd[1][FC_BAND];
+        FC_UNROLL for (int h = 0; h < hb; h++) even[0][h] = odd[0][h] = bias;
         FN(fetch_rows)(hb, next, b->ldx, j, 0);
         FN(fetch_rows)(hb, b->y + hb * b->ldy + j, b->ldy, j, 1);
-        FN(band_sum)(hb, nr, 1, b, b->side, j, p, even);
-        FN(band_sum)(hb, nr, 1, b, b->side + 1, j, p, odd);
+        FN(band_sum)(hb, nr, 1, 1, b, b->side, j, p, even);
+        FN(band_sum)(hb, nr, 1, 1, b, b->side + 1, j, p, odd);
         int64_t n0 = fc_min(VL, b->n - 2 * j), n1 = fc_min(VL, b->n - 2 * j - VL);
         FC_UNROLL for (int h = 0; h < hb; h++)
         {
             real *y = b->y + h * b->ldy + 2 * j;
-            FN(store_n)(y, FN(zip_lo)(even[h], odd[h]), n0);
+            FN(store_n)(y, FN(zip_lo)(even[0][h], odd[0][h]), n0);
             if (n1 > 0)
-                FN(store_n)(y + VL, FN(zip_hi)(even[h], odd[h]), n1);
+                FN(store_n)(y + VL, FN(zip_hi)(even[0][h], odd[0][h]), n1);
         }
     }
 }
@@ -170,6 +192,9 @@ FC_INLINE void FN(band_switch)(int64_t hb, int64_t nr, const fc_band_kind kind, 
 {
     switch (nr) {
         FC_BAND_CASE(1) FC_BAND_CASE(2) FC_BAND_CASE(3) FC_BAND_CASE(4) FC_BAND_CASE(5)
+#if FC_VECTOR_BYTES == 64
+        FC_BAND_CASE(6) FC_BAND_CASE(7)
+#endif
     }
 }
 
@@ -270,5 +295,8 @@ static __attribute__((noinline)) void FN(dot_band)(int64_t hb, int64_t nr, int s
 {
     switch (nr) {
         FC_DOT_CASE(1) FC_DOT_CASE(2) FC_DOT_CASE(3) FC_DOT_CASE(4) FC_DOT_CASE(5)
+#if FC_VECTOR_BYTES == 64
+        FC_DOT_CASE(6) FC_DOT_CASE(7)
+#endif
     }
 }
