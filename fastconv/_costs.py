@@ -25,6 +25,7 @@ __all__ = [
     "direct_cycles",
     "fits_col2im",
     "fits_grouped",
+    "fits_planes",
     "fits_winograd",
     "flat_cycles",
     "grouped_cycles",
@@ -326,6 +327,12 @@ def short_of_rows(s: Sizes, lanes: int) -> float:
 
 def fits_grouped(problem: ConvProblem, s: Sizes) -> bool:
     return problem.groups > 1 and max(s.rows, s.reds) <= 64 and s.taps <= 4096
+
+
+def fits_planes(problem: ConvProblem, s: Sizes, lanes: int) -> bool:
+    """Whether "direct" takes a weight gradient as dot products of whole planes (weight_grad_dots.c)."""
+    few, many = sorted((s.rows, s.reds))
+    return s.linear and problem.groups == 1 and few <= 4 and many >= 8 and s.pixels >= 4 * lanes
 
 
 def _inside(a: Axis, columns: int = 1) -> float:

@@ -25,6 +25,7 @@ from fastconv._costs import (
     direct_cycles,
     fits_col2im,
     fits_grouped,
+    fits_planes,
     fits_winograd,
     flat_cycles,
     grouped_cycles,
@@ -198,6 +199,8 @@ def _depthwise_risk(problem: ConvProblem, s: Sizes, strided: bool) -> float:
 def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str, str]:
     """Algorithm and reason for a weight gradient."""
     lanes, s = lanes_of(dtype), sizes_of(problem, CONV_WEIGHT_GRAD)
+    if fits_planes(problem, s, lanes):
+        return "direct", f"1x1 with {min(s.rows, s.reds)} channels on one side: dot products of planes where they lie"
     few = s.reds <= 64 and s.rows < 2 * lanes if problem.groups > 1 else s.reds == 1 and s.rows <= lanes // 2
     few = few or (problem.groups == s.taps == 1 and s.reds <= 8 and s.rows <= 64)  # 1x1: dot products of planes
     if few and s.taps <= 4096:

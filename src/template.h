@@ -35,6 +35,7 @@
 #include "algorithms/conv_winograd.c"
 #include "algorithms/weight_grad_tile.h"
 #include "algorithms/weight_grad_in_place.h"
+#include "algorithms/weight_grad_dots.c"
 #include "algorithms/weight_grad.c"
 #include "algorithms/weight_grad_depthwise.c"
 #include "algorithms/weight_grad_grouped.c"

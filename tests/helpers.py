@@ -324,6 +324,11 @@ CONVS = [
     Conv(2, 1, 1, (11, 35), (6, 3), padding=(7, 1), groups=2),
     Conv(1, 1, 2, (13, 38), (7, 6), stride=2, padding=3, groups=3),
     Conv(1, 1, 1, (15, 19), (13, 12), stride=2, padding=6, groups=2),
+    # 1x1 with few channels on one side: dot products of planes
+    *[Conv(2, c, 19, (9, 31), (1, 1)) for c in (1, 2, 3, 4)],
+    *[Conv(3, 21, k, (8, 9), (1, 1)) for k in (1, 3)],
+    Conv(1, 2, 9, (70,), (1,)),
+    Conv(1, 9, 3, (4, 5, 7), (1, 1, 1)),
     # many images of small maps
     Conv(37, 9, 18, (7, 7), (3, 3), padding=1),
     Conv(41, 3, 33, (7, 7), (1, 1)),

@@ -116,7 +116,15 @@ static const char *FN(wgrad_prepare_as)(fc_plan *plan, FN(wgrad_source) source)
     return NULL;
 }
 
-static const char *FN(wgrad_direct_prepare)(fc_plan *plan) { return FN(wgrad_prepare_as)(plan, FN(WGRAD_PANEL)); }
+static const char *FN(wgrad_direct_prepare)(fc_plan *plan)
+{
+    if (FN(wdots_fit)(&plan->problem)) {
+        plan->algorithm = &FN(wgrad_dots);
+        return FN(wdots_prepare)(plan);
+    }
+    return FN(wgrad_prepare_as)(plan, FN(WGRAD_PANEL));
+}
+
 static const char *FN(wgrad_im2col_prepare)(fc_plan *plan) { return FN(wgrad_prepare_as)(plan, FN(WGRAD_PATCHES)); }
 
 static ptrdiff_t FN(wgrad_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stage, ptrdiff_t *grain)

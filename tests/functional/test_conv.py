@@ -181,6 +181,21 @@ def test_depthwise_of_large_planes(algorithm: str, isa: str) -> None:
     assert_same(gradients[1], gw)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_weight_gradients_of_large_planes_and_few_channels(isa: str) -> None:
+    """Dot products of planes in several stages, also where pixels lie apart and lines have gaps."""
+    rng = np.random.default_rng(6)
+    x, gy = whole(rng, 1, 8, 1030, 1024), whole(rng, 1, 4, 1030, 1024)
+    gw = np.einsum("nkhw,nchw->kc", gy.astype(np.float64), x)[..., None, None].astype(np.float32)
+    w = np.ones((4, 8, 1, 1), np.float32)
+    turned = np.ascontiguousarray(x.swapaxes(2, 3)).swapaxes(2, 3)
+    with isa_limit(isa):
+        for given in (x, turned):
+            assert_same(fc.conv2d_backward(gy, given, w, needs=(False, True, False), algorithm="direct")[1], gw)
+        gaps = fc.conv2d_backward(gy[..., :900], x[..., :900], w, needs=(False, True, False))[1]
+    assert_same(gaps, np.einsum("nkhw,nchw->kc", gy[..., :900], x[..., :900])[..., None, None].astype(np.float32))
+
+
 # ---------------------------------------------------------------------------------------------------- identities
 
 
