@@ -122,7 +122,8 @@ def direct_cycles(s: Sizes, lanes: int) -> float:
     """Vectors of result channels, the last one partly empty; moving elements beside."""
     vectors = -(-s.rows // lanes) / s.rows
     weights, results = s.rows * s.reds * s.taps, s.rows * s.writes * s.images
-    inputs = s.reds * (s.reads + s.pixels) / 2 * s.images  # with a stride not all of them are copied
+    copies = s.pixels if s.taps == 1 and s.forward else (s.reads + s.pixels) / 2  # with a stride not all of them
+    inputs = s.reds * copies * s.images
     if s.images > s.batch:  # groups are small, and what they move stays in the caches
         packing = (0.5 if s.forward else 1.0) * weights * s.images / s.batch
         return s.inside * s.macs * vectors + packing + 0.8 * inputs + 0.8 * results

@@ -170,7 +170,7 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
     if fits_col2im(s):
         costs["col2im"] = col2im_cycles(problem, op, s, lanes)
     if s.reds <= 64 and s.taps <= 4096:
-        costs["depthwise"] = depthwise_cycles(problem, op, s, lanes) * _depthwise_risk(problem, s, strided)
+        costs["depthwise"] = depthwise_cycles(problem, op, s, lanes) * _depthwise_risk(problem, s)
     if fits_grouped(problem, s):
         costs["grouped"] = grouped_cycles(problem, s, lanes)
     if strided and problem.groups > 1:  # their phases are short, and those of all but "direct" fill panels of their own
@@ -189,10 +189,12 @@ def choose_conv(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> tuple[st
     return best, f"{why[best]} (estimated cycles: {', '.join(f'{k} {v:.2g}' for k, v in costs.items())})"
 
 
-def _depthwise_risk(problem: ConvProblem, s: Sizes, strided: bool) -> float:
+def _depthwise_risk(problem: ConvProblem, s: Sizes) -> float:
     """What "depthwise" must save before it is taken for several channels: its estimates scatter."""
-    if s.reds == 1 or problem.groups == 1:
+    if s.reds == 1 or (problem.groups == 1 and s.rows <= 16):
         return 1.0
+    if s.reds <= 4:
+        return 1.1
     return 1.25 if s.rows > 8 else 1.15
 
 
