@@ -284,12 +284,18 @@ def _grad_bias(op: str, problem: LocalProblem, gy: Array) -> Array:
     each = gy if not conv.batched else gy[0] if conv.batch == 1 else gy.sum(axis=0)
     if problem.tile == each.shape[1:]:
         return each.copy() if conv.batch == 1 else each
-    spread = [-(-a.out // tile) * tile for a, tile in zip(conv.axes, problem.tile, strict=True)]
-    padded = _check.result(op, (len(each), *spread), gy.dtype, zero=True)
-    inside: Index = (..., *(slice(a.out) for a in conv.axes))
-    padded[inside] = each
-    split = [size for whole, tile in zip(spread, problem.tile, strict=True) for size in (whole // tile, tile)]
-    return np.asarray(padded.reshape(len(each), *split).sum(axis=tuple(range(1, 1 + len(split), 2))))
+    for axis, tile in enumerate(problem.tile, 1):
+        each = _folded(each, axis, tile)
+    return each
+
+
+def _folded(array: Array, axis: int, tile: int) -> Array:
+    """Add up every `tile`-th element of an axis: first rows to rows, which goes at the speed of memory."""
+    periods = array.shape[axis] // tile
+    whole, rest = np.split(array, [periods * tile], axis)
+    total: Array = whole.reshape(*array.shape[:axis], periods, tile, *array.shape[axis + 1 :]).sum(axis=axis)
+    total[(*[slice(None)] * axis, slice(rest.shape[axis]))] += rest
+    return total
 
 
 def backward(
