@@ -31,6 +31,7 @@ from fastconv._costs import (
     grouped_cycles,
     im2col_cycles,
     lanes_of,
+    products_a_cycle,
     short_of_rows,
     sizes_of,
     wgrad_direct_cycles,
@@ -209,7 +210,8 @@ def choose_weight_grad(problem: ConvProblem, dtype: np.dtype[Any]) -> tuple[str,
         sums = 15.0 * s.rows * s.reds * s.taps  # across lanes
         bands = bands_cycles(problem, CONV_WEIGHT_GRAD, s, lanes)
         loads = {1: 2.0, 2: 1.5, 3: 1.3}.get(s.rows, 1.15)  # result channels share what is loaded
-        flat = loads * s.macs * (s.row + s.reach) / s.row / lanes + (0.5 * s.planes + sums) * s.images
+        copied = 0.5 if problem.axes[-1].stride == 1 else 1.0 * products_a_cycle()  # split by residues
+        flat = loads * s.macs * (s.row + s.reach) / s.row / lanes + (copied * s.planes + sums) * s.images
         plain = short_of_rows(s, lanes) * s.macs / s.rows * -(-s.rows // lanes) + 0.5 * s.planes * s.images
         plain += 1.0 * s.rows * s.reds * s.taps * problem.groups  # sums turned to the gradient
         costs = {
