@@ -37,7 +37,7 @@ def build(folder: Path) -> None:
             shutil.copy(source, target)
     # At -O3 the sanitizers' checks of unrolled kernels take GCC half an hour.
     _replace(folder / "setup.py", '"-O3"', '"-O1"')
-    _replace(folder / "src/_engine.pyx", "POOL_LIMIT = 256 << 20", "POOL_LIMIT = 0")
+    _replace(folder / "src/memory.pxi", "POOL_LIMIT = 256 << 20", "POOL_LIMIT = 0")
     environment = {**os.environ, "CC": f"gcc {FLAGS}", "CFLAGS": "-g1"}
     subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=folder, env=environment, check=True
