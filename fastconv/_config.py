@@ -177,7 +177,7 @@ def config() -> dict[str, Any]:
         "OpenMP": {"version": build["openmp"] or "none: built without OpenMP, serial", "runtime": _openmp_runtime()},
         "threads": {"number": threads, "why": why},
         "precision": current_precision(),
-        "workspace kept between calls, at most (bytes)": _engine.POOL_LIMIT,
+        "memory kept between calls, at most (bytes)": _engine.POOL_LIMIT,
     }
 
 
