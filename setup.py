@@ -136,7 +136,10 @@ macros = [("FC_FLAGS", f'"{report}"'), *((f"FC_HAVE_{isa.upper()}", "1") for isa
 common = {"include_dirs": ["src"], "macros": macros, "obj_deps": {"": DEPENDS}}
 parts = [("fc_cpu", "src/cpu.c", C_FLAGS), *((f"fc_{isa}", f"src/isa_{isa}.c", o) for isa, o in ISA_FLAGS.items())]
 engine = Extension(
-    "fastconv._engine", ["src/_engine.pyx"], include_dirs=["src", np.get_include()], depends=SOURCES,
+    "fastconv._engine",
+    ["src/_engine.pyx"],
+    include_dirs=["src", np.get_include()],
+    depends=SOURCES,
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION")],
     extra_compile_args=native(C_FLAGS),
 )

@@ -5,7 +5,7 @@ A call goes straight down three storeys and comes straight back; no storey impor
     fastconv.nn.Conv2d            holds parameters, calls the functional operator
       fastconv.conv2d             decide (Python): a cached recipe for these shapes and options, or
         _check.conv_problem         every validation and size
-        plan.conv_plan              the algorithm, its blocks
+        plan.choose_conv            the algorithm, which `_lowering` describes the problem to
           _engine.Plan.run        drive (Cython): stages of tasks over OpenMP threads, memory, signals
             src/algorithms/*.c    compute (C): one task at a time, per dtype and instruction set
 

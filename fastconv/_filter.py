@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv import _check, _engine, plan
+from fastconv import _check, _engine, _lowering, plan
 from fastconv._check import Array
 from fastconv._config import current_precision
 from fastconv._threads import current
@@ -173,7 +173,7 @@ def _pass(
     """Weight `source` into the picture's result by the named algorithm."""
     shape, dtype, outside = pic.target.shape, pic.target.dtype, pic.outside
     key = ("filter", shape, pic.step, kernel, before, outside, dtype.char, how)
-    recipe = plan.cached(key, lambda: plan.filter_plan(shape, pic.step, kernel, before, outside, dtype, how))
+    recipe = plan.cached(key, lambda: _lowering.filter_plan(shape, pic.step, kernel, before, outside, dtype, how))
     recipe.run(source, weights, pic.cval, pic.target, current())
 
 

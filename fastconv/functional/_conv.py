@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _engine, _ops, plan
+from fastconv import _check, _engine, _lowering, _ops, plan
 from fastconv._check import Array, ConvProblem
 from fastconv._threads import current
 from fastconv.functional._fused import rectify, slope_of
@@ -144,7 +144,8 @@ def _plan(
     for size in (problem.input_shape, problem.weight_shape, problem.output_shape):
         _check.countable(op, size, dtype)
     if _is_product(op, problem, kind, algorithm):
-        return plan.whole_plan(problem, kind, dtype, slope), "the kernel covers the whole input: one matrix product"
+        product = _lowering.whole_plan(problem, kind, dtype, slope)
+        return product, "the kernel covers the whole input: one matrix product"
     reason, named = "asked for by name", algorithm != "auto"
     if algorithm == "col2im" and kind == _ops.CONV_WEIGHT_GRAD:  # it has none of its own
         algorithm = "direct"
@@ -152,11 +153,11 @@ def _plan(
         choose = plan.choose_weight_grad if kind == _ops.CONV_WEIGHT_GRAD else None
         algorithm, reason = choose(problem, dtype) if choose else plan.choose_conv(problem, kind, dtype)
     try:
-        return plan.conv_plan(problem, kind, dtype, algorithm, slope), reason
+        return _lowering.conv_plan(problem, kind, dtype, algorithm, slope), reason
     except _engine.Unsupported as error:
         if named:
             raise ValueError(f"{op}: {error}, received algorithm={algorithm!r}") from None
-        return plan.conv_plan(problem, kind, dtype, "im2col", slope), f"{error}"
+        return _lowering.conv_plan(problem, kind, dtype, "im2col", slope), f"{error}"
 
 
 def _restore_half(kind: np.dtype[Any], dtype: np.dtype[Any], frozen: FrozenWeight | None) -> np.dtype[Any]:
@@ -275,7 +276,7 @@ def backward(
         if to_input is None:
             return None
         to_weight = _plan(op, problem, kinds[1], gy.dtype, algorithm)[0] if wanted[1] else None
-        sums = plan.channel_sum_plan(shape, gy.ndim - n - 1, gy.dtype) if wanted[2] else None
+        sums = _lowering.channel_sum_plan(shape, gy.ndim - n - 1, gy.dtype) if wanted[2] else None
         product = _is_product(op, problem, kinds[1], algorithm)
         order = (0, 1) if product != transposed else (1, 0)
         return Gradients(to_input if wanted[0] else None, to_weight, sums, order, product)

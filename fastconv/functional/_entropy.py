@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _check as check
-from fastconv import _engine, plan
+from fastconv import _engine, _lowering
 from fastconv._check import Array
 from fastconv._threads import current
 
@@ -31,7 +31,7 @@ class Entropies(NamedTuple):
     def of(name: str, x: Array, axis: int, each: bool = False) -> Entropies:
         """Plan it."""
         lines = x.shape[:axis] + x.shape[axis + 1 :]
-        found = plan.softmax_plan(name, x.shape, axis, x.dtype, each=each)
+        found = _lowering.softmax_plan(name, x.shape, axis, x.dtype, each=each)
         return Entropies(found, x.shape, x.dtype, lines, x.size // x.shape[axis])
 
     def take(self, x: Any, target: Array, factor: Array | None = None, grad: Array | None = None) -> Array | None:

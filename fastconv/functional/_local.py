@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv import _check, plan
+from fastconv import _check, _lowering, plan
 from fastconv._check import Array, Axis, ConvProblem, LocalProblem
 from fastconv._engine import Plan, Unsupported
 from fastconv._ops import CONV, CONV_WEIGHT_GRAD, LOCAL, LOCAL_INPUT_GRAD, LOCAL_WEIGHT_GRAD
@@ -116,9 +116,9 @@ def _conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> Plan:
     weight = op == CONV_WEIGHT_GRAD
     name, _ = plan.choose_weight_grad(problem, dtype) if weight else plan.choose_conv(problem, op, dtype)
     try:
-        return plan.conv_plan(problem, op, dtype, "direct" if name == "winograd" else name)
+        return _lowering.conv_plan(problem, op, dtype, "direct" if name == "winograd" else name)
     except Unsupported:
-        return plan.conv_plan(problem, op, dtype, "im2col")
+        return _lowering.conv_plan(problem, op, dtype, "im2col")
 
 
 # ---------------------------------------------------------------------------------------------------- turned round
@@ -191,7 +191,7 @@ def _steps(problem: LocalProblem, ops: tuple[int, int], dtype: np.dtype[Any], ti
     if 0 in problem.conv.input_shape or 0 in problem.conv.output_shape:
         return _Steps(problem, None, ())
     parts = _parts(problem, ops[1], dtype) if tiled else ()
-    return _Steps(problem, None if parts else plan.local_plan(problem, ops[0], dtype), parts)
+    return _Steps(problem, None if parts else _lowering.local_plan(problem, ops[0], dtype), parts)
 
 
 def _dense(op: str, w: Array) -> Array:

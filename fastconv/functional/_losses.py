@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv import _check, _engine, plan
+from fastconv import _check, _engine, _lowering, plan
 from fastconv._check import Array
 from fastconv.functional._norm import compute
 from fastconv.functional._reduction import checked, scale
@@ -36,7 +36,7 @@ class _Recipe(NamedTuple):
     def of(x: Array, form: Form, reduction: str, each: bool = False) -> _Recipe:
         total = reduction != "none" and not form.name.endswith("_grad")
         divisor = x.size if reduction == "mean" else 1
-        found = plan.loss_plan(form.name, x.shape, x.dtype, divisor if total else 0)
+        found = _lowering.loss_plan(form.name, x.shape, x.dtype, divisor if total else 0)
         return _Recipe(found, np.array([form.width, form.factor, 1.0, 1.0]), reduction, divisor, each)
 
     def value(self, op: str, x: Array, t: Array, third: Array | None = None) -> Any:

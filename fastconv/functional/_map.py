@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _check, _engine, plan
+from fastconv import _check, _engine, _lowering, plan
 from fastconv._check import Array
 from fastconv._threads import current
 
@@ -77,7 +77,7 @@ def evaluate(
         shape, real, channels = a.shape, a.dtype, 1 if weight is None else weight.size
 
         def make() -> _engine.Plan:
-            return plan.elementwise_plan(name, shape, real, channels)
+            return _lowering.elementwise_plan(name, shape, real, channels)
 
         found = plan.recipe_of(op, (a, b, weight), (name,), make)
         found.run(a, b, options if weight is None else weight, to, current())

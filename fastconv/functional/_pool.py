@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _engine, _ops, plan
+from fastconv import _check, _engine, _lowering, _ops, plan
 from fastconv._check import Array, Axis, WindowProblem
 from fastconv._threads import current
 
@@ -104,8 +104,8 @@ def _choose(problem: WindowProblem, op: int, dtype: np.dtype[Any], flags: int, d
     """Plan a pooling: outputs in the lanes where windows are small and close together, inputs elsewhere."""
     if any(a.out > 1 for a in problem.axes):
         with suppress(_engine.Unsupported):  # windows too large, or too far apart
-            return plan.window_plan(problem, op, dtype, "taps", flags=flags, divisor=divisor)
-    return plan.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
+            return _lowering.window_plan(problem, op, dtype, "taps", flags=flags, divisor=divisor)
+    return _lowering.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
 
 
 def prepare(
@@ -169,7 +169,7 @@ def scatter_recipe(
     problem = WindowProblem(batched, batch, channels, axes)
     shape = problem.output_shape if kind == _ops.MAX_UNPOOL else problem.input_shape
     _check.result(op, shape, dtype)
-    return Recipe(shape, plan.window_plan(problem, kind, dtype, "scatter") if problem.batch else None)
+    return Recipe(shape, _lowering.window_plan(problem, kind, dtype, "scatter") if problem.batch else None)
 
 
 def run_scatter(op: str, n: int, recipe: Recipe, values: Array, indices: Array, dtype: np.dtype[Any]) -> Array:

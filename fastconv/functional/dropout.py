@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _check as check
-from fastconv import _engine, plan
+from fastconv import _engine, _lowering, plan
 from fastconv._check import Array
 from fastconv._engine import Alike
 from fastconv.functional._norm import compute
@@ -214,8 +214,8 @@ class _Recipe(NamedTuple):
         """Plan it, for arrays like x with a mask of this shape."""
         size = prod(mask)
         if size == x.size:
-            return _Recipe(plan.elementwise_plan("product", x.shape, x.dtype), x.dtype, mask, p, True)
-        found = plan.elementwise_plan("channel_multiply", x.shape, x.dtype, size, x.size // size)
+            return _Recipe(_lowering.elementwise_plan("product", x.shape, x.dtype), x.dtype, mask, p, True)
+        found = _lowering.elementwise_plan("channel_multiply", x.shape, x.dtype, size, x.size // size)
         return _Recipe(found, x.dtype, mask, p, False)
 
     def drop(self, op: str, x: Any, generator: np.random.Generator) -> tuple[Array, Array]:

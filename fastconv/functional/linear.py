@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _engine, plan
+from fastconv import _check, _engine, _lowering, plan
 from fastconv._check import Array
 from fastconv._threads import current
 from fastconv.functional._fused import slope_of
@@ -100,7 +100,7 @@ def linear(
     if result.size:
 
         def make() -> _engine.Plan:
-            return plan.matmul_plan(len(rows), len(w), w.shape[1], x.dtype, shape, turn_b=True, slope=slope)
+            return _lowering.matmul_plan(len(rows), len(w), w.shape[1], x.dtype, shape, turn_b=True, slope=slope)
 
         found = plan.recipe_of("linear", (x, w, b), (activation,), make)
         found.run(rows, w, b, result, current())
@@ -171,9 +171,9 @@ def linear_backward(
     def make() -> Gradients:
         (m, n), k, dtype = (len(rows), w.shape[0]), w.shape[1], gy.dtype
         return Gradients(
-            plan.matmul_plan(m, k, n, dtype, x.shape) if wanted[0] else None,
-            plan.matmul_plan(n, k, m, dtype, w.shape, turn_a=True) if wanted[1] else None,
-            plan.channel_sum_plan(gy.shape, gy.ndim - 1, dtype) if wanted[2] else None,
+            _lowering.matmul_plan(m, k, n, dtype, x.shape) if wanted[0] else None,
+            _lowering.matmul_plan(n, k, m, dtype, w.shape, turn_a=True) if wanted[1] else None,
+            _lowering.channel_sum_plan(gy.shape, gy.ndim - 1, dtype) if wanted[2] else None,
             order=(0, 1),
             product=True,
         )

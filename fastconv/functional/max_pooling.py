@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _engine, _ops, plan
+from fastconv import _check, _engine, _lowering, _ops
 from fastconv._check import Array
 from fastconv.functional._docs import documented
 from fastconv.functional._pool import (
@@ -100,7 +100,7 @@ def _by_offsets(
         _check.result(op, size, dtype)
         how = "taps" if kind == _ops.MAX_POOL else "scatter"
         try:
-            made = plan.window_plan(problem, kind, dtype, how, flags=_ops.OFFSETS) if problem.batch else None
+            made = _lowering.window_plan(problem, kind, dtype, how, flags=_ops.OFFSETS) if problem.batch else None
         except _engine.Unsupported:  # windows too large, or too far apart
             return False
         return Recipe(size, made)

@@ -8,7 +8,7 @@ import numpy as np  # noqa: F401 (the examples use it)
 from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _check as check
-from fastconv import _engine, plan
+from fastconv import _engine, _lowering, plan
 from fastconv.functional._norm import compute
 
 __all__ = ["log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
@@ -146,7 +146,7 @@ def _along(op: str, input: ArrayLike, dim: Any) -> NDArray[Any]:
     if x.size == 0:
         return check.result(op, x.shape, dtype)
     x = check.dense(op, "input", x)
-    found = plan.recipe_of(op, (x, None, None), (dim,), lambda: plan.softmax_plan(op, x.shape, axis, x.dtype))
+    found = plan.recipe_of(op, (x, None, None), (dim,), lambda: _lowering.softmax_plan(op, x.shape, axis, x.dtype))
     return compute(op, found, x, None, None).astype(dtype, copy=False)
 
 
@@ -163,7 +163,7 @@ def _back(forward: str, grad_output: ArrayLike, output: ArrayLike, dim: Any) -> 
     grad, y = check.dense(op, "grad_output", grad), check.dense(op, "output", y)
 
     def make() -> _engine.Plan:
-        return plan.softmax_plan(f"{forward}_grad", y.shape, axis, y.dtype)
+        return _lowering.softmax_plan(f"{forward}_grad", y.shape, axis, y.dtype)
 
     found = plan.recipe_of(op, (grad, y, None), (dim,), make)
     return compute(op, found, grad, y, None).astype(dtype, copy=False)

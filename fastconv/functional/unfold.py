@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _check, _engine, _ops, plan
+from fastconv import _check, _engine, _lowering, _ops, plan
 from fastconv._check import Array, WindowProblem
 from fastconv._threads import current
 
@@ -45,7 +45,7 @@ def _recipe(op: str, problem: WindowProblem, kind: int, dtype: np.dtype[Any]) ->
     shape = _columns_shape(problem) if kind == _ops.UNFOLD else problem.input_shape
     _check.result(op, shape, dtype)  # sizes that no memory holds are refused before a plan computes with them
     name = "unfold" if kind == _ops.UNFOLD else "fold"
-    return _Recipe(shape, plan.window_plan(problem, kind, dtype, name, columns=True) if problem.batch else None)
+    return _Recipe(shape, _lowering.window_plan(problem, kind, dtype, name, columns=True) if problem.batch else None)
 
 
 def _run(op: str, source: Array, dtype: np.dtype[Any], options: tuple[Any, ...], make: Callable[[], _Recipe]) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _check as check
-from fastconv import _engine, plan
+from fastconv import _engine, _lowering, plan
 from fastconv._threads import current
 from fastconv.nn.module import Parameter
 
@@ -306,7 +306,7 @@ def _update(name: str, rule: str, parameter: Parameter, rows: Array | None, valu
     target = np.require(data, dtype, ["C", "A"])  # data itself, where the engine can write into it
     grad = np.require(grad, dtype, ["C", "A"])
     found = plan.recipe_of(
-        "optimize", (target, grad, None), (rule,), lambda: plan.optimize_plan(rule, target.size, dtype)
+        "optimize", (target, grad, None), (rule,), lambda: _lowering.optimize_plan(rule, target.size, dtype)
     )
     found.run(grad, rows, values, target, current())
     if target is not data:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from helpers import CONVS, DTYPES, ISAS, USABLE_ISAS, Array, Conv, assert_same
 
 import fastconv as fc
-from fastconv import plan, reference
+from fastconv import _lowering, reference
 from fastconv._config import isa_limit
 
 PAGE = mmap.PAGESIZE
@@ -103,14 +103,14 @@ def run_elementwise(dtype: Any, edge: str) -> None:
             getattr(fc, backward)(place(width), place(width))
         fc.prelu_backward(place(2, 3, width), place(2, 3, width), place(3))
         result = place(2, 3, width)
-        by_channel = plan.elementwise_plan("prelu", result.shape, np.dtype(dtype), 3)
+        by_channel = _lowering.elementwise_plan("prelu", result.shape, np.dtype(dtype), 3)
         by_channel.run(place(6, width), None, place(3), result, 1)
-        columns = plan.elementwise_plan("prelu_grad", (7, width), np.dtype(dtype), width)
+        columns = _lowering.elementwise_plan("prelu_grad", (7, width), np.dtype(dtype), width)
         columns.run(place(7, width), place(7, width), place(width), place(7, width), 1)
         numbers = against_a_forbidden_page(np.full(8, 0.5), edge)
         for rule, rows in (("sgd", 0), ("sgd_momentum", 1), ("adam", 2), ("adam_amsgrad", 3)):
             state = place(rows, width) if rows else None
-            plan.optimize_plan(rule, width, np.dtype(dtype)).run(place(width), state, numbers, place(width), 1)
+            _lowering.optimize_plan(rule, width, np.dtype(dtype)).run(place(width), state, numbers, place(width), 1)
 
 
 def main(isa: str) -> None:

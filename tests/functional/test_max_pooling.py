@@ -26,7 +26,7 @@ from windows import (
 )
 
 import fastconv as fc
-from fastconv import plan, reference
+from fastconv import _lowering, plan, reference
 from fastconv._config import isa_limit
 from fastconv.functional import _pool, max_pooling
 
@@ -50,8 +50,9 @@ def special(x: Array, kind: str) -> Array:
 @pytest.fixture
 def only_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the algorithm for any windows do what sliding windows have a faster one for."""
+
     def choose(problem: Any, op: int, dtype: Any, flags: int, divisor: float) -> Any:
-        return plan.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
+        return _lowering.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
 
     monkeypatch.setattr(_pool, "_choose", choose)
     plan.clear()

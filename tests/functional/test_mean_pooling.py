@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from windows import ADAPTIVE, LAID_OUT, PARALLEL, SLIDING, Window, adaptive_axes, adaptive_id, function, windows
 
 import fastconv as fc
-from fastconv import plan, reference
+from fastconv import _lowering, plan, reference
 from fastconv._config import isa_limit
 from fastconv.functional import _pool
 
@@ -27,8 +27,9 @@ DIVISORS: list[dict[str, Any]] = [{}, {"count_include_pad": False}, {"divisor_ov
 @pytest.fixture
 def only_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the algorithm for any windows do what sliding windows have a faster one for."""
+
     def choose(problem: Any, op: int, dtype: Any, flags: int, divisor: float) -> Any:
-        return plan.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
+        return _lowering.window_plan(problem, op, dtype, "windows", flags=flags, divisor=divisor)
 
     monkeypatch.setattr(_pool, "_choose", choose)
     plan.clear()
