@@ -245,6 +245,32 @@ def test_refuses_gradients_and_parameters_that_cannot_be() -> None:
     SGD([empty], momentum=0.9).step()
 
 
+@each
+def test_a_parameter_may_be_a_single_number(kind: type[Optimizer], options: dict[str, Any]) -> None:
+    """Without axes: it steps, is saved and goes on as one of shape (1,) does."""
+    number, row = nn.Parameter(np.array(1.0)), nn.Parameter(np.ones(1))
+    optimizers = [kind([parameter], **options) for parameter in (number, row)]
+    for grad in (0.5, -2.0, 3.0):
+        number.grad, row.grad = np.array(grad), np.array([grad])
+        for optimizer in optimizers:
+            optimizer.step()
+        saved = optimizers[0].state_dict()
+        assert all(array.shape == () for name, array in saved["state"][0].items() if name != "step")
+        optimizers[0] = kind([number], **options)
+        optimizers[0].load_state_dict(saved)
+    assert number.data == row.data[0] != 1.0
+
+
+def test_adam_without_a_mean_takes_the_gradient_itself() -> None:
+    """With b1 = 0 nothing of a large gradient may linger, not even its rounding."""
+    parameter = nn.Parameter(np.ones(1, np.float32))
+    optimizer = Adam([parameter], betas=(0.0, 0.5))
+    for grad in (1e8, 0.25):
+        parameter.grad = np.full(1, grad, np.float32)
+        optimizer.step()
+    assert optimizer.state_dict()["state"][0]["exp_avg"] == 0.25
+
+
 def test_a_parameter_may_take_another_dtype() -> None:
     """Its state follows: the engine reads both as one dtype."""
     parameter = nn.Parameter(np.ones(1000, np.float32))

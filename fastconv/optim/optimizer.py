@@ -253,15 +253,15 @@ class State:
             )
         if self.names != tuple(names) or (held is not None and held.dtype != dtype):
             rows: Array = np.empty((len(names), *parameter.shape), dtype)
-            for row, (name, first) in zip(rows, names.items(), strict=True):
-                row[...] = held[self.names.index(name)] if held is not None and name in self.names else first
+            for row, (name, first) in enumerate(names.items()):  # by number: rows of a single number are no views
+                rows[row] = held[self.names.index(name)] if held is not None and name in self.names else first
             self.names, self.rows = tuple(names), rows
         return self.rows
 
     def saved(self) -> dict[str, Any]:
         """Return copies of all, under their names."""
         rows: Any = [] if self.rows is None else self.rows
-        return {"step": self.step, **{name: row.copy() for name, row in zip(self.names, rows, strict=True)}}
+        return {"step": self.step, **{name: np.array(row) for name, row in zip(self.names, rows, strict=True)}}
 
     @classmethod
     def loaded(cls, name: str, saved: Mapping[str, Any], parameter: Parameter) -> State:

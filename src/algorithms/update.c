@@ -67,7 +67,7 @@ FC_INLINE vec FN(adam_moments)(vec *p, vec g, vec *s, const real *k)
     if (k[1] != 0)
         g += *p * k[1];
     *p *= k[7];
-    s[0] += (g - s[0]) * k[3];
+    s[0] = s[0] - s[0] * k[3] + g * k[3]; /* g itself where b1 is 0: (g - s) * k + s would keep the rounding of s */
     s[1] = s[1] * k[4] + g * g * k[5];
     return s[1];
 }
