@@ -285,10 +285,11 @@ def optimize_plan(rule: str, size: int, dtype: np.dtype[Any]) -> _engine.Plan:
     )
 
 
-def local_plan(problem: LocalProblem, op: int, dtype: np.dtype[Any]) -> _engine.Plan:
+def local_plan(problem: LocalProblem, op: int, dtype: np.dtype[Any], algorithm: str = "") -> _engine.Plan:
     """Plan a local or tiled connection or a gradient of it; the weight has to lie without gaps.
 
-    Several images go into the lanes of vectors where each output has its kernel: each weight is then met once by all.
+    Unless an algorithm is named, several images go into the lanes of vectors where each output has its kernel: each
+    weight is then met once by all.
     """
     conv, idle = problem.conv, 3 - len(problem.tile)
     images = conv.batch > 1 and op != LOCAL_WEIGHT_GRAD and problem.tile == tuple(a.out for a in conv.axes)
@@ -311,7 +312,7 @@ def local_plan(problem: LocalProblem, op: int, dtype: np.dtype[Any]) -> _engine.
         conv.out_channels,
         axes,
         slots,
-        "images" if images else "local",
+        algorithm or ("images" if images else "local"),
         current_isa(),
         float(conv.macs),
         shape=shape,

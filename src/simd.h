@@ -480,22 +480,33 @@ static inline void FN(store_halves)(real *lo, real *hi, vec v)
 #endif
 }
 
-/* And the way back: evens and odds of the elements of a, then b. shift_in: the elements of a from the second on, then x. */
+/* And the way back: evens and odds of the elements of a, then b; every third of a, b, then c. shift_in: the elements of a from the
+ * second on, then x. */
 #if FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 16
 static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30); }
 static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31); }
+static inline vec FN(thirds)(vec a, vec b, vec c)
+{
+    vec ab = FC_SHUFFLE(a, b, 0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 0, 0, 0, 0, 0);
+    return FC_SHUFFLE(ab, c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20, 23, 26, 29);
+}
 static inline vec FN(shift_in)(vec a, real x) { return FC_SHUFFLE(a, FN(splat)(x), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); }
 #elif FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 8
 static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
 static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15); }
+static inline vec FN(thirds)(vec a, vec b, vec c)
+{
+    return FC_SHUFFLE(FC_SHUFFLE(a, b, 0, 3, 6, 9, 12, 15, 0, 0), c, 0, 1, 2, 3, 4, 5, 10, 13);
+}
 static inline vec FN(shift_in)(vec a, real x) { return FC_SHUFFLE(a, FN(splat)(x), 1, 2, 3, 4, 5, 6, 7, 8); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
 #elif FC_VECTOR_BYTES * 8 / FC_REAL_BITS == 4
 static inline vec FN(evens)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 2, 4, 6); }
 static inline vec FN(odds)(vec a, vec b) { return FC_SHUFFLE(a, b, 1, 3, 5, 7); }
+static inline vec FN(thirds)(vec a, vec b, vec c) { return FC_SHUFFLE(FC_SHUFFLE(a, b, 0, 3, 6, 0), c, 0, 1, 2, 5); }
 static inline vec FN(shift_in)(vec a, real x) { return FC_SHUFFLE(a, FN(splat)(x), 1, 2, 3, 4); }
 static inline vec FN(zip_lo)(vec a, vec b) { return FC_SHUFFLE(a, b, 0, 4, 1, 5); }
 static inline vec FN(zip_hi)(vec a, vec b) { return FC_SHUFFLE(a, b, 2, 6, 3, 7); }

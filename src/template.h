@@ -53,6 +53,7 @@
 #include "algorithms/norm_response.c"
 #include "algorithms/local.c"
 #include "algorithms/local_images.c"
+#include "algorithms/local_tiles.c"
 #include "algorithms/unfold.c"
 #include "algorithms/pool_taps.c"
 #include "algorithms/pool_windows.c"

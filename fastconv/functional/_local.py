@@ -1,8 +1,9 @@
 """What local and tiled connection share: from raw arguments to plans that run.
 
-Tiled connection with kernels that are used often is a strided convolution for each kernel: output (i, j) of stride s
-belongs to kernel (i mod t, j mod t), and the outputs of one kernel are those of a convolution of stride s*t, on views
-of input and result. All else, local connection first, is a plan of its own (``src/algorithms/local.c``).
+Tiled connection with kernels that are used often is one plan for all of them (``src/algorithms/local_tiles.c``). Its
+weight gradient is a strided convolution's for each kernel: output (i, j) of stride s belongs to kernel (i mod t, j mod
+t), and the outputs of one kernel are those of a convolution of stride s*t, on views of input and result. All else,
+local connection first, is a plan of its own (``src/algorithms/local.c``).
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ from fastconv.functional._gradients import Three, cast
 
 __all__ = ["backward", "forward"]
 
-# Measured: multiply-adds and outputs of one kernel (in an image) that are worth a convolution of their own.
+# Measured: uses of a kernel for which it is packed, unless all kernels have few elements.
+_SHARED_USES = 12
+_FEW_WEIGHTS = 1 << 20
+# Multiply-adds and outputs of one kernel (in an image) that are worth a convolution of their own.
 _SHARED_MACS = 1 << 14
 _SHARED_OUTPUTS = 16  # as for few places, where the weights are most of what is read
 _MOST_PARTS = 256  # convolutions of a call
+
+_APART = {LOCAL: CONV, LOCAL_WEIGHT_GRAD: CONV_WEIGHT_GRAD}  # what is computed with one kernel
 
 Index = tuple[Any, ...]
 
@@ -121,60 +127,6 @@ def _conv_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any]) -> Plan:
         return _lowering.conv_plan(problem, op, dtype, "im2col")
 
 
-# ---------------------------------------------------------------------------------------------------- turned round
-
-
-def _turn(a: Axis, first: int, tile: int) -> tuple[Axis | None, slice, slice, Array, Array]:
-    """Return how every (stride * tile)-th input of an axis, from `first` on, gathers its gradient.
-
-    Tap k carries the gradient of output (i + lo - k * dilation) / stride to input i, where that is whole; for all of
-    these inputs it is so for the same taps, each with the same kernel. So their gradients are a convolution of the
-    result's, with the taps backwards. The axis of it, or None where no output reads them; what it reads and where the
-    inputs are; kernel and tap of each of its taps.
-    """
-    period = a.stride * tile
-    taps = np.array([k for k in range(a.kernel)[::-1] if (first + a.lo - k * a.dilation) % a.stride == 0], np.intp)
-    places, written = (first + a.lo - taps * a.dilation) // a.stride, slice(first, None, period)
-    if not taps.size:
-        return None, slice(0), written, places, taps
-    out, dilation = (a.size - first - 1) // period + 1, int(places[1] - places[0]) if taps.size > 1 else 1
-    start = int(places[0])
-    stop = start + (out - 1) * tile + dilation * (taps.size - 1) + 1
-    read = slice(max(start, 0), min(stop, a.out))
-    if read.start >= read.stop:
-        return None, read, written, places, taps
-    stride = tile if out > 1 else 1
-    axis = Axis(read.stop - read.start, out, taps.size, stride, dilation, max(-start, 0), max(stop - a.out, 0))
-    return axis, read, written, places % tile, taps
-
-
-def _turned(problem: LocalProblem, dtype: np.dtype[Any]) -> tuple[_Part, ...] | None:
-    """Plan a convolution for each place of inputs modulo stride * tile; None where they would be too small."""
-    conv, n = problem.conv, len(problem.tile)
-    pairs = list(zip(conv.axes, problem.tile, strict=True))
-    count = math.prod(min(a.stride * tile, a.size) for a, tile in pairs)
-    if count > _MOST_PARTS or conv.macs < _SHARED_MACS * count:
-        return None
-    found = []
-    for turns in product(*([_turn(a, i, tile) for i in range(min(a.stride * tile, a.size))] for a, tile in pairs)):
-        axes, read, written, kernels, taps = zip(*turns, strict=True)
-        kept = tuple(a for a in axes if a is not None)
-        if len(kept) < n:
-            continue
-        part = ConvProblem(conv.batched, conv.batch, conv.groups, conv.out_channels, conv.in_channels, kept)
-        index: Index = (*np.ix_(*kernels), slice(None), slice(None), *np.ix_(*taps))
-        found.append(_Part(_conv_plan(part, CONV, dtype), index, (..., *read), (..., *written)))
-    return tuple(found)
-
-
-def _turned_weight(conv: ConvProblem, picked: Array) -> Array:
-    """Return a kernel of `_turned`, channels in and out exchanged, from (*kernel, O, I)."""
-    n = len(conv.axes)
-    groups = picked.reshape(*picked.shape[:n], conv.groups, conv.out_channels, conv.in_channels)
-    turned = groups.transpose(n, n + 2, n + 1, *range(n))
-    return np.ascontiguousarray(turned).reshape(-1, conv.out_channels, *picked.shape[:n])
-
-
 # ---------------------------------------------------------------------------------------------------- calls
 
 
@@ -186,12 +138,29 @@ def _problem(op: str, n: int, x: Array, w: Array, options: tuple[Any, ...], tile
     return problem
 
 
-def _steps(problem: LocalProblem, ops: tuple[int, int], dtype: np.dtype[Any], tiled: bool) -> _Steps:
-    """Plan a problem; `ops` are the operator for all kernels, and that of a convolution."""
+def _steps(problem: LocalProblem, op: int, dtype: np.dtype[Any], tiled: bool) -> _Steps:
+    """Plan a problem: all kernels at once, a convolution for each, or local connection."""
     if 0 in problem.conv.input_shape or 0 in problem.conv.output_shape:
         return _Steps(problem, None, ())
-    parts = _parts(problem, ops[1], dtype) if tiled else ()
-    return _Steps(problem, None if parts else _lowering.local_plan(problem, ops[0], dtype), parts)
+    single = op == LOCAL and max(problem.tile) == 1  # to the last bit what "direct" gives
+    at_once = _at_once(problem, op, dtype) if tiled and op != LOCAL_WEIGHT_GRAD and not single else None
+    if at_once is not None:
+        return _Steps(problem, at_once, ())
+    parts = _parts(problem, _APART[op], dtype) if tiled and op in _APART else ()
+    return _Steps(problem, None if parts else _lowering.local_plan(problem, op, dtype), parts)
+
+
+def _at_once(problem: LocalProblem, op: int, dtype: np.dtype[Any]) -> Plan | None:
+    """Plan all kernels together, where each is used often enough to be packed."""
+    conv, kernels = problem.conv, math.prod(problem.tile)
+    uses = conv.batch * math.prod(a.out for a in conv.axes) / kernels
+    often = uses >= _SHARED_USES or kernels * math.prod(conv.weight_shape) <= _FEW_WEIGHTS
+    if uses <= conv.batch or not often:
+        return None
+    try:
+        return _lowering.local_plan(problem, op, dtype, "tiles")
+    except Unsupported:
+        return None
 
 
 def _dense(op: str, w: Array) -> Array:
@@ -236,7 +205,7 @@ def forward(
                 f"{op}: bias must have shape {problem.bias_shape}, one per output channel and kernel, received shape "
                 f"{b.shape}"
             )
-        return _steps(problem, (LOCAL, CONV), x.dtype, tiled)
+        return _steps(problem, LOCAL, x.dtype, tiled)
 
     steps = plan.recipe_of(op, (x, w, b), options, make)
     shape = steps.problem.conv.output_shape
@@ -255,14 +224,9 @@ def forward(
 
 
 def _grad_input(op: str, steps: _Steps, gy: Array, x: Array, w: Array) -> Array:
+    result = _check.result(op, x.shape, gy.dtype, zero=steps.whole is None)
     if steps.whole is not None:
-        result = _check.result(op, x.shape, gy.dtype)
         steps.whole.run(gy, w, None, result, current())
-        return result
-    result = _check.result(op, x.shape, gy.dtype, zero=True)  # some inputs no output may read
-    for part in steps.parts:
-        kernel = _turned_weight(steps.problem.conv, w[part.kernel])
-        part.plan.run(gy[part.read], kernel, None, result[part.written], current())
     return result
 
 
@@ -307,11 +271,8 @@ def backward(
     def make() -> _Backward:
         problem = _problem(op, n, x, w, options, tiled)
         _check.grad(op, gy, problem.conv.output_shape)
-        to_weight = _steps(problem, (LOCAL_WEIGHT_GRAD, CONV_WEIGHT_GRAD), gy.dtype, tiled)
-        turned = _turned(problem, gy.dtype) if to_weight.parts else None
-        if turned is not None:
-            return _Backward(_Steps(problem, None, turned), to_weight)
-        return _Backward(_steps(problem, (LOCAL_INPUT_GRAD, CONV), gy.dtype, tiled=False), to_weight)
+        to_input, to_weight = (_steps(problem, to, gy.dtype, tiled) for to in (LOCAL_INPUT_GRAD, LOCAL_WEIGHT_GRAD))
+        return _Backward(to_input, to_weight)
 
     found = plan.recipe_of(op, (gy, x, w), options, make)
     gy, x, w = _check.layout(gy), _check.layout(x), _dense(op, w)

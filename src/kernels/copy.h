@@ -1,30 +1,55 @@
 /* copy.h: moving data between layouts: runs with a stride, register transposes, padded panels. */
 
+#ifdef FC_HAS_MASKS
+/* dst[i] = src[i*step]; nothing is read behind the last element. */
+FC_INLINE void FN(copy_every)(const int step, real *dst, const real *src, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i += VL, src += step * VL) {
+        vec v[4];
+        ptrdiff_t more = step * (n - i) - step + 1;
+        FC_UNROLL for (int k = 0; k < step; k++, more -= VL)
+            v[k] = more >= VL ? FN(load)(src + k * VL) : FN(load_n)(src + k * VL, more > 0 ? more : 0);
+        vec all = step == 2 ? FN(evens)(v[0], v[1]) : step == 3 ? FN(thirds)(v[0], v[1], v[2])
+                                                    : FN(evens)(FN(evens)(v[0], v[1]), FN(evens)(v[2], v[3]));
+        if (n - i >= VL)
+            FN(store)(dst + i, all);
+        else
+            FN(store_n)(dst + i, all, n - i);
+    }
+}
+#endif
+
+static __attribute__((noinline)) void FN(copy_apart)(real *dst, const real *src, ptrdiff_t stride, ptrdiff_t n)
+{
+#ifdef FC_HAS_MASKS
+    switch (stride) {
+    case 2: FN(copy_every)(2, dst, src, n); return;
+    case 3: FN(copy_every)(3, dst, src, n); return;
+    case 4: FN(copy_every)(4, dst, src, n); return;
+    }
+#else
+    if (stride == 2) { /* a constant lets the compiler deinterleave with shuffles */
+        for (ptrdiff_t i = 0; i < n; i++)
+            dst[i] = src[2 * i];
+        return;
+    }
+#endif
+    for (ptrdiff_t i = 0; i < n; i++)
+        dst[i] = src[i * stride];
+}
+
 /* dst[i] = src[i*stride] */
 static inline void FN(copy_run)(real *dst, const real *src, ptrdiff_t stride, ptrdiff_t n)
 {
-    if (stride == 1) {
-        ptrdiff_t i = 0;
-        for (; i + VL <= n; i += VL)
-            FN(store)(dst + i, FN(load)(src + i));
-        if (i < n)
-            FN(store_n)(dst + i, FN(load_n)(src + i, n - i), n - i);
-    } else if (stride == 2) {
-#ifdef FC_HAS_MASKS
-        for (ptrdiff_t i = 0; i < n; i += VL) { /* nothing is read behind the last element */
-            ptrdiff_t more = 2 * (n - i) - 1;
-            vec a = FN(load_n)(src + 2 * i, more < VL ? more : VL);
-            vec b = FN(load_n)(src + 2 * i + VL, more < VL ? 0 : more < 2 * VL ? more - VL : VL);
-            FN(store_n)(dst + i, FN(evens)(a, b), n - i < VL ? n - i : VL);
-        }
-#else
-        for (ptrdiff_t i = 0; i < n; i++) /* a constant lets the compiler deinterleave with shuffles */
-            dst[i] = src[2 * i];
-#endif
-    } else {
-        for (ptrdiff_t i = 0; i < n; i++)
-            dst[i] = src[i * stride];
+    if (stride != 1) {
+        FN(copy_apart)(dst, src, stride, n);
+        return;
     }
+    ptrdiff_t i = 0;
+    for (; i + VL <= n; i += VL)
+        FN(store)(dst + i, FN(load)(src + i));
+    if (i < n)
+        FN(store_n)(dst + i, FN(load_n)(src + i, n - i), n - i);
 }
 
 static inline void FN(fill_run)(real *dst, real value, ptrdiff_t n)
@@ -138,34 +163,40 @@ static __attribute__((noinline)) void FN(panel_fill_together)(const fc_panel *p,
             }
 }
 
+#define FC_PANEL_PARTS 8 /* phases whose parts are found once for all channels: divisions */
 /* Copies a box's inputs, channels c0 .. c0+channels of `x`, into a panel; positions outside the input become `fill`. */
 static __attribute__((noinline)) void FN(panel_fill)(const fc_panel *p, const fc_corr *c, const fc_array *x, int64_t n0,
                                                      int64_t n, int64_t c0, real fill, real *dst)
 {
     const fc_panel_axis *a = p->axis;
-    int64_t phases = a[0].phases * a[1].phases * a[2].phases;
-    for (int64_t f = 0; f < phases; f++) {
-        int64_t fw = f % a[2].phases, fh = f / a[2].phases % a[1].phases, fd = f / a[2].phases / a[1].phases;
-        FN(row_part) part = FN(row_part_of)(&a[2], fw, c->in[2]);
-        ptrdiff_t step = part.step * x->stride[4], start = (part.first + part.lo * part.step) * x->stride[4];
-        real *to = dst + f * p->phase_size;
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t k = 0; k < p->channels; k++, to += p->plane) {
-                const real *plane = (const real *)x->data + (n0 + i) * x->stride[0] + (c0 + k) * x->stride[1] + start;
-                real *row = to;
-                for (int64_t d = 0, sd = a[0].start + fd * a[0].step; d < a[0].len; d++, sd += a[0].phases * a[0].step)
-                    for (int64_t h = 0, sh = a[1].start + fh * a[1].step; h < a[1].len;
-                         h++, sh += a[1].phases * a[1].step, row += p->row) {
-                        if (sd < 0 || sd >= c->in[0] || sh < 0 || sh >= c->in[1] || part.hi == part.lo) {
-                            FN(fill_run)(row, fill, a[2].len);
-                            continue;
-                        }
-                        if (part.lo)
-                            FN(fill_run)(row, fill, part.lo);
-                        FN(copy_run)(row + part.lo, plane + sd * x->stride[2] + sh * x->stride[3], step, part.hi - part.lo);
-                        if (part.hi < a[2].len)
-                            FN(fill_run)(row + part.hi, fill, a[2].len - part.hi);
+    const int64_t phases = a[0].phases * a[1].phases * a[2].phases;
+    FN(row_part) part, parts[FC_PANEL_PARTS];
+    for (int64_t f = 0; f < fc_min(a[2].phases, FC_PANEL_PARTS); f++)
+        parts[f] = FN(row_part_of)(&a[2], f, c->in[2]);
+    for (int64_t k = 0; k < n * p->channels; k++, dst += p->plane) { /* all phases of a channel, while it is in L1 */
+        const real *plane = (const real *)x->data + (n0 + k / p->channels) * x->stride[0] + (c0 + k % p->channels) * x->stride[1];
+        real *row = dst;
+        for (int64_t f = 0; f < phases; f++) {
+            int64_t fw = f % a[2].phases, fh = f / a[2].phases % a[1].phases, fd = f / a[2].phases / a[1].phases;
+            part = fw < FC_PANEL_PARTS ? parts[fw] : FN(row_part_of)(&a[2], fw, c->in[2]);
+            const real *from = plane + (part.first + part.lo * part.step) * x->stride[4];
+            for (int64_t d = 0, sd = a[0].start + fd * a[0].step; d < a[0].len; d++, sd += a[0].phases * a[0].step)
+                for (int64_t h = 0, sh = a[1].start + fh * a[1].step; h < a[1].len;
+                     h++, sh += a[1].phases * a[1].step, row += p->row) {
+                    if (sd < 0 || sd >= c->in[0] || sh < 0 || sh >= c->in[1] || part.hi == part.lo) {
+                        FN(fill_run)(row, fill, a[2].len);
+                        continue;
                     }
-            }
+                    if (a[2].phases > 1 && fw == 0) /* short runs far apart: the hardware does not get ahead */
+                        for (int64_t i = 0; i < (part.hi - part.lo) * part.step; i += FC_ALIGN / (int64_t)sizeof(real))
+                            __builtin_prefetch(from + sd * x->stride[2] + sh * x->stride[3] + x->stride[1] + i, 0, 3);
+                    if (part.lo)
+                        FN(fill_run)(row, fill, part.lo);
+                    FN(copy_run)(row + part.lo, from + sd * x->stride[2] + sh * x->stride[3], part.step * x->stride[4],
+                                 part.hi - part.lo);
+                    if (part.hi < a[2].len)
+                        FN(fill_run)(row + part.hi, fill, a[2].len - part.hi);
+                }
+        }
     }
 }

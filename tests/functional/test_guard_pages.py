@@ -57,6 +57,19 @@ def run_conv(conv: Conv, dtype: Any, edge: str) -> None:
     assert_same(transposed(gy, w, **options, out=back), backward(gy, x, w, **conv.options)[0], share=0)
 
 
+def run_unshared(conv: Conv, dtype: Any, edge: str) -> None:
+    """Tiled and local connection, each way of computing it."""
+    rng = np.random.default_rng(0)
+    plain = conv.data(dtype)
+    x, gy = (against_a_forbidden_page(a, edge) for a in (plain[0], plain[3]))
+    for tile in ((2, 2), (3, 4), conv.out):
+        w = against_a_forbidden_page(rng.standard_normal((*tile, *conv.w_shape)).astype(dtype), edge)
+        b = against_a_forbidden_page(rng.standard_normal((conv.y_shape[1], *tile)).astype(dtype), edge)
+        out = against_a_forbidden_page(np.zeros_like(gy), edge)
+        fc.tiled_conv2d(x, w, b, **conv.options, out=out)
+        fc.tiled_conv2d_backward(gy, x, w, **conv.options)
+
+
 def run_others(dtype: Any, edge: str) -> None:
     rng = np.random.default_rng(0)
 
@@ -119,6 +132,8 @@ def main(isa: str) -> None:
             for edge in EDGES:
                 for conv in CONVS[::2]:
                     run_conv(conv, dtype, edge)
+                    if conv.n == 2:
+                        run_unshared(conv, dtype, edge)
                 run_others(dtype, edge)
                 run_elementwise(dtype, edge)
 

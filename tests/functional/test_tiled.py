@@ -16,15 +16,25 @@ from fastconv import plan, reference
 from fastconv._config import isa_limit
 from fastconv.functional import _local
 
+# Uses from which kernels are packed, and multiply-adds from which each has a convolution.
+WAYS = {"all kernels at once": (0, 2**62), "a convolution for each": (2**62, 0), "local": (2**62, 2**62)}
 
-@pytest.fixture(params=["a convolution for each kernel", "one plan"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
-    """Compute small problems in both ways, and tell whether convolutions were asked for."""
-    apart = request.param != "one plan"
-    monkeypatch.setattr(_local, "_SHARED_MACS", 0 if apart else 2**62)
-    monkeypatch.setattr(_local, "_SHARED_OUTPUTS", 0)
+
+def choose(way: str) -> tuple[int, int, int, int]:
+    """Ask for one of the ways to compute; return what was asked for before."""
+    before = _local._SHARED_USES, _local._FEW_WEIGHTS, _local._SHARED_MACS, _local._SHARED_OUTPUTS
+    _local._SHARED_USES, _local._SHARED_MACS = WAYS[way]
+    _local._FEW_WEIGHTS = _local._SHARED_OUTPUTS = 0
     plan.clear()
-    yield apart
+    return before
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Compute small problems in one of the ways."""
+    before = choose(request.param)
+    yield request.param
+    _local._SHARED_USES, _local._FEW_WEIGHTS, _local._SHARED_MACS, _local._SHARED_OUTPUTS = before
     plan.clear()
 
 
@@ -62,7 +72,7 @@ CASES = [
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("conv", "tile"), CASES, ids=str)
-def test_equals_the_reference(conv: Conv, tile: tuple[int, int], dtype: Any, isa: str, way: bool) -> None:
+def test_equals_the_reference(conv: Conv, tile: tuple[int, int], dtype: Any, isa: str, way: str) -> None:
     operands = data(conv, tile, dtype)
     with isa_limit(isa):
         got = compute(conv, *operands)
@@ -70,40 +80,38 @@ def test_equals_the_reference(conv: Conv, tile: tuple[int, int], dtype: Any, isa
         assert_same(a, b, share=0.15)
 
 
-def test_both_ways_are_taken(way: bool) -> None:
+def test_all_ways_are_taken(way: str) -> None:
     conv, tile = CASES[0]
     compute(conv, *data(conv, tile))
-    assert ("local" not in {found.algorithm for found in plan.plans()}) == way
+    taken = {found.algorithm for found in plan.plans()}
+    assert ("tiles" in taken) == (way == "all kernels at once")
+    assert (taken <= {"tiles", "local"}) == (way != "a convolution for each")
 
 
-def test_large_kernels_are_convolved_apart() -> None:
-    plan.clear()
+def test_kernels_that_are_used_often_are_packed() -> None:
     x = np.ones((1, 32, 32, 32), np.float32)
-    fc.tiled_conv2d(x, np.ones((2, 2, 32, 32, 3, 3), np.float32), padding=1)
-    assert [found.algorithm for found in plan.plans()] == ["direct"] * 4
-    plan.clear()
-    fc.tiled_conv2d(x, np.ones((16, 16, 32, 32, 3, 3), np.float32), padding=1)
-    assert [found.algorithm for found in plan.plans()] == ["local"]
+    for tile, algorithm in ((2, "tiles"), (16, "local")):
+        plan.clear()
+        fc.tiled_conv2d(x, np.ones((tile, tile, 32, 32, 3, 3), np.float32), padding=1)
+        assert [found.algorithm for found in plan.plans()] == [algorithm]
 
 
-@settings(max_examples=60)
-@given(convs(axes=(2,)), st.tuples(st.integers(1, 4), st.integers(1, 4)), st.sampled_from([0, 2**62]))
-def test_any_problem_equals_the_reference(conv: Conv, tile: tuple[int, int], shared: int) -> None:
-    before = _local._SHARED_MACS, _local._SHARED_OUTPUTS
-    _local._SHARED_MACS, _local._SHARED_OUTPUTS = shared, 0
-    plan.clear()
+@settings(max_examples=90)
+@given(convs(axes=(2,)), st.tuples(st.integers(1, 4), st.integers(1, 4)), st.sampled_from(list(WAYS)))
+def test_any_problem_equals_the_reference(conv: Conv, tile: tuple[int, int], way: str) -> None:
+    before = choose(way)
     try:
         operands = data(conv, tile)
         for a, b in zip(compute(conv, *operands), compute(conv, *operands, of=reference), strict=True):
             assert_same(a, b, share=0)
     finally:
-        _local._SHARED_MACS, _local._SHARED_OUTPUTS = before
+        _local._SHARED_USES, _local._FEW_WEIGHTS, _local._SHARED_MACS, _local._SHARED_OUTPUTS = before
         plan.clear()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("conv", [case for case, _ in CASES[:6]], ids=str)
-def test_one_kernel_is_a_convolution_and_one_each_is_local(conv: Conv, dtype: Any, way: bool) -> None:
+def test_one_kernel_is_a_convolution_and_one_each_is_local(conv: Conv, dtype: Any, way: str) -> None:
     x, w, b, gy = data(conv, (1, 1), dtype)
     y, gx, gw, gb = compute(conv, x, w, b, gy)
     assert_same(y, fc.conv2d(x, w[0, 0], b[:, 0, 0], **conv.options, algorithm="direct"))
@@ -127,7 +135,7 @@ def test_one_large_kernel_is_a_convolution_to_the_last_bit() -> None:
 
 
 @pytest.mark.parametrize(("conv", "tile"), CASES, ids=str)
-def test_gradients_are_adjoint(conv: Conv, tile: tuple[int, int], way: bool) -> None:
+def test_gradients_are_adjoint(conv: Conv, tile: tuple[int, int], way: str) -> None:
     x, w, b, gy = data(conv, tile, np.float64)
     y, gx, gw, gb = compute(conv, x, w, np.zeros_like(b), gy)
     assert dot(y, gy) == dot(x, gx) == dot(w, gw)
@@ -136,7 +144,7 @@ def test_gradients_are_adjoint(conv: Conv, tile: tuple[int, int], way: bool) -> 
 
 
 @pytest.mark.parametrize("threads", THREADS)
-def test_any_number_of_threads_gives_the_same_bits(threads: int, way: bool) -> None:
+def test_any_number_of_threads_gives_the_same_bits(threads: int, way: str) -> None:
     rng = np.random.default_rng(0)
     x, w, b = (
         rng.standard_normal((3, 16, 19, 20)),
@@ -154,14 +162,14 @@ def test_any_number_of_threads_gives_the_same_bits(threads: int, way: bool) -> N
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_any_layout(layout: str, way: bool) -> None:
+def test_any_layout(layout: str, way: str) -> None:
     conv, tile = CASES[2]
     operands = data(conv, tile)
     for a, b in zip(compute(conv, *map(LAYOUTS[layout], operands)), compute(conv, *operands), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_one_sample_half_precision_out_and_needs(way: bool) -> None:
+def test_one_sample_half_precision_out_and_needs(way: str) -> None:
     conv, tile = CASES[0]
     x, w, b, gy = data(conv, tile)
     y, *grads = compute(conv, x, w, b, gy)
