@@ -233,6 +233,9 @@ def test_refuses_gradients_and_parameters_that_cannot_be() -> None:
         parameter.grad = grad
         with pytest.raises(ValueError, match=r"Adam: gradients must have the shape of their parameter, \(2, 3\)"):
             optimizer.step()
+    parameter.grad = np.ones((2, 3), complex)
+    with pytest.raises(TypeError, match="Adam: gradients must be real numbers, received one of dtype complex128"):
+        optimizer.step()
     parameter.grad = np.ones((2, 3))
     parameter.data = np.ones((3, 2))
     with pytest.raises(ValueError, match=r"Adam: the state must have the shape of its parameter, \(3, 2\)"):
@@ -269,6 +272,20 @@ def test_adam_without_a_mean_takes_the_gradient_itself() -> None:
         parameter.grad = np.full(1, grad, np.float32)
         optimizer.step()
     assert optimizer.state_dict()["state"][0]["exp_avg"] == 0.25
+
+
+@each
+def test_refuses_options_set_to_what_they_cannot_be(kind: type[Optimizer], options: dict[str, Any]) -> None:
+    """A learning rate of NaN, or read from a text, must not get into the weights."""
+    parameter = nn.Parameter(np.ones(3))
+    optimizer = kind([parameter], **options)
+    parameter.grad = np.ones(3)
+    for rate, error in ((math.nan, ValueError), (-1.0, ValueError), ("0.1", TypeError), (None, TypeError)):
+        optimizer.param_groups[0]["lr"] = rate
+        with pytest.raises(error, match=f"{kind.__name__}: lr must be"):
+            optimizer.step()
+    np.testing.assert_array_equal(parameter.data, 1.0)
+    assert optimizer.state_dict()["state"] == {}
 
 
 def test_a_parameter_may_take_another_dtype() -> None:

@@ -99,11 +99,15 @@ class Optimizer:
 
         Raises
         ------
+        TypeError
+            When an option of a group was set to what is none, or a gradient does not hold real numbers.
         ValueError
-            When a gradient has another shape than its parameter, or a parameter is read-only.
+            When an option is out of its range, a gradient has another shape than its parameter, or a parameter is
+            read-only.
         """
         name, last, values = type(self).__name__, None, np.empty(0)
         for group in self.param_groups:
+            self._check({option: group.get(option) for option in self._defaults})  # they may have been changed
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -300,6 +304,8 @@ def _update(name: str, rule: str, parameter: Parameter, rows: Array | None, valu
         raise ValueError(
             f"{name}: gradients must have the shape of their parameter, {data.shape}, received one of {grad.shape}"
         )
+    if grad.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: gradients must be real numbers, received one of dtype {grad.dtype}")
     if data.size == 0:
         return
     dtype = compute_dtype(parameter)
