@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastconv import _check as check
 from fastconv._extras import require
 from fastconv.nn.module import Module
 
@@ -36,9 +37,12 @@ def save(state: Module | Mapping[str, ArrayLike], path: FilePath) -> None:
     Raises
     ------
     TypeError
-        When `state` is neither, or an array holds Python objects.
+        When `state` is neither, an array holds Python objects, or what the file's format cannot hold; when `path` is
+        no path.
     ValueError
-        When the path ends otherwise.
+        When the path ends otherwise, or a name cannot be kept.
+    OSError
+        When the file cannot be written.
     MissingExtraError
         When safetensors is not installed.
 
@@ -55,8 +59,9 @@ def save(state: Module | Mapping[str, ArrayLike], path: FilePath) -> None:
     arrays = state.state_dict() if isinstance(state, Module) else state
     if not isinstance(arrays, Mapping):
         raise TypeError(f"save: state must be a Module or map names to arrays, received {type(state).__name__}")
-    write = _format("save", path, {".safetensors": _write_safetensors, ".npz": write_npz})
-    write(Path(path), {name: _plain(name, value) for name, value in arrays.items()})
+    place = check.path("save", "path", path)
+    write = _format("save", place, {".safetensors": _write_safetensors, ".npz": write_npz})
+    write(place, {name: _plain(name, value) for name, value in arrays.items()})
 
 
 def load(path: FilePath) -> dict[str, NDArray[Any]]:
@@ -92,26 +97,29 @@ def load(path: FilePath) -> dict[str, NDArray[Any]]:
 
     and then ``fastconv.models.resnet18().load_state_dict(fastconv.load("resnet18.safetensors"))`` takes it by name.
     """
-    read = _format("load", path, {".safetensors": _read_safetensors, ".npz": read_npz})
-    arrays: dict[str, NDArray[Any]] = read(Path(path))
+    place = check.path("load", "path", path)
+    read = _format("load", place, {".safetensors": _read_safetensors, ".npz": read_npz})
+    arrays: dict[str, NDArray[Any]] = read(place)
     return arrays
 
 
 _Action = Callable[..., Any]
 
 
-def _format(op: str, path: FilePath, known: dict[str, _Action]) -> _Action:
-    action = known.get(Path(path).suffix)
+def _format(op: str, path: Path, known: dict[str, _Action]) -> _Action:
+    action = known.get(path.suffix)
     if action is None:
-        pickled = op == "load" and Path(path).suffix in (".pth", ".pt", ".bin", ".ckpt")
+        pickled = op == "load" and path.suffix in (".pth", ".pt", ".bin", ".ckpt")
         remedy = "; only torch should open pickles, help(fastconv.load) has three lines that convert one" * pickled
-        raise ValueError(f"{op}: path must end in .safetensors or .npz, received path={os.fspath(path)!r}{remedy}")
+        raise ValueError(f"{op}: path must end in .safetensors or .npz, received path={str(path)!r}{remedy}")
     return action
 
 
 def _plain(name: Any, value: ArrayLike) -> NDArray[Any]:
     if not isinstance(name, str):
         raise TypeError(f"save: names must be strings, received {name!r}")
+    if "\0" in name or name == "__metadata__":  # where archives end a name; what safetensors keeps for itself
+        raise ValueError(f"save: names must not be '__metadata__' nor hold a zero character, received {name!r}")
     array = np.asarray(value, order="C")
     if array.dtype.hasobject:
         raise TypeError(f"save: {name!r} must hold numbers, received dtype {array.dtype}")
@@ -169,9 +177,18 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _write_safetensors(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    safetensors = require("safetensors.numpy", "safetensors files", "train")
+    safetensors = require("safetensors", "safetensors files", "train")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            raise TypeError(
+                f"save: safetensors holds real numbers of up to 64 bits, received {name!r} of dtype {array.dtype}; "
+                f"an npz file may hold it"
+            )
     with replacing(path) as beside:
-        safetensors.save_file(arrays, beside)
+        try:
+            require("safetensors.numpy", "safetensors files", "train").save_file(arrays, beside)
+        except safetensors.SafetensorError as error:  # a full disk, say
+            raise OSError(f"save: {str(path)!r} cannot be written: {error}") from error
 
 
 def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:

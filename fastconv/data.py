@@ -94,10 +94,7 @@ class DataLoader:
         augment: Augment | Sequence[Augment] | None = None,
         generator: Generator = None,
     ) -> None:
-        self.inputs, self.targets = np.asarray(inputs), np.asarray(targets)
-        for name, array in (("inputs", self.inputs), ("targets", self.targets)):
-            if array.ndim == 0 or len(array) == 0:
-                raise ValueError(f"DataLoader: {name} must hold samples, received {name} of shape {array.shape}")
+        self.inputs, self.targets = _samples("inputs", inputs), _samples("targets", targets)
         if len(self.inputs) != len(self.targets):
             raise ValueError(
                 f"DataLoader: inputs and targets must be equally many, received inputs of shape {self.inputs.shape} "
@@ -183,6 +180,16 @@ class DataLoader:
         )
 
 
+def _samples(name: str, value: ArrayLike) -> Array:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of unequal lengths, say
+        raise TypeError(f"DataLoader: {name} cannot be read as an array: {error}") from None
+    if array.ndim == 0 or len(array) == 0:
+        raise ValueError(f"DataLoader: {name} must hold samples, received {name} of shape {array.shape}")
+    return array
+
+
 def _steps(augment: Augment | Sequence[Augment] | None) -> tuple[Augment, ...]:
     steps = () if augment is None else tuple(augment) if isinstance(augment, Sequence) else (augment,)
     for step in steps:
@@ -222,7 +229,7 @@ class RandomCrop:
     def __init__(self, size: Any, padding: Any = 0, fill: float = 0.0) -> None:
         self.size = check.per_axis("RandomCrop", "size", size, 2, 1)
         self.padding = check.per_axis("RandomCrop", "padding", padding, 2, 0)
-        self.fill = float(fill)
+        self.fill = check.real(type(self).__name__, "fill", fill)
 
     def __call__(self, images: Array, generator: np.random.Generator) -> Array:
         """Return images ``(N, C, *size)`` of those of shape ``(N, C, H, W)``."""
@@ -257,7 +264,7 @@ class RandomShift:
 
     def __init__(self, pixels: Any, fill: float = 0.0) -> None:
         self.pixels = check.per_axis("RandomShift", "pixels", pixels, 2, 0)
-        self.fill = float(fill)
+        self.fill = check.real(type(self).__name__, "fill", fill)
 
     def __call__(self, images: Array, generator: np.random.Generator) -> Array:
         """Return images of the same shape ``(N, C, H, W)``."""
@@ -290,7 +297,7 @@ class RandomFlip:
     """
 
     def __init__(self, p: float = 0.5, axis: int = -1) -> None:
-        if not 0.0 <= p <= 1.0:
+        if check.real("RandomFlip", "p", p, 0) > 1:
             raise ValueError(f"RandomFlip: p must be between 0 and 1, received p={p!r}")
         if axis not in (-1, -2):
             raise ValueError(f"RandomFlip: axis must be -1 (left and right) or -2 (top and bottom), received {axis=}")
@@ -299,7 +306,7 @@ class RandomFlip:
     def __call__(self, images: Array, generator: np.random.Generator) -> Array:
         """Return images of the same shape ``(N, C, H, W)``."""
         result = _batch("RandomFlip", images).copy()
-        chosen = generator.random(len(result)) < self.p
+        chosen = check.generator("RandomFlip", generator).random(len(result)) < self.p
         result[chosen] = np.flip(result[chosen], self.axis)
         return result
 
@@ -327,6 +334,7 @@ def _windows(
         raise ValueError(
             f"{op}: the window must fit the padded image, received size={(height, width)} for {padded.shape[2:]}"
         )
+    rng = check.generator(op, rng)
     top, left = (rng.integers(0, most + 1, len(images)) for most in free)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
     return np.ascontiguousarray(windows[np.arange(len(images)), :, top, left])
@@ -335,7 +343,6 @@ def _windows(
 # ------------------------------------------------------------------------------------------------ digits
 
 
-@cache
 def digits(size: int = 32) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Load scikit-learn's handwritten digits, bilinearly enlarged from 8x8.
 
@@ -360,7 +367,11 @@ def digits(size: int = 32) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     ----------
     LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998, section II.B.
     """
-    side = check.integer("digits", "size", size, 1)
+    return _digits(check.integer("digits", "size", size, 1))
+
+
+@cache
+def _digits(side: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     bunch = require("sklearn.datasets", "handwritten digits", "train").load_digits()
     ink = resize(bunch.images / 16.0, side, side)
     images = np.ascontiguousarray(PAPER + (INK - PAPER) * ink[:, np.newaxis], dtype=np.float32)

@@ -42,7 +42,7 @@ def accuracy(input: ArrayLike, target: ArrayLike) -> float:
     0.6666666666666666
     """
     scores, labels = _samples("accuracy", input, target)
-    right = _predicted(scores) == labels
+    right = best_classes(scores) == labels
     return float(right.mean()) if right.size else float("nan")
 
 
@@ -145,7 +145,7 @@ def confusion_matrix(input: ArrayLike, target: ArrayLike, num_classes: int | Non
         classes = scores.shape[1]
         if num_classes is not None and check.integer(op, "num_classes", num_classes, 1) != classes:
             raise ValueError(f"{op}: num_classes must be {classes}, as input has, received num_classes={num_classes}")
-        predicted = _predicted(scores)
+        predicted = best_classes(scores)
         if (predicted < 0).any():
             raise ValueError(f"{op}: input must not hold NaN, received {int((predicted < 0).sum())} samples with some")
     check.countable(op, (classes, classes), np.dtype(np.int64))
@@ -153,7 +153,7 @@ def confusion_matrix(input: ArrayLike, target: ArrayLike, num_classes: int | Non
     return counts.reshape(classes, classes).astype(np.int64, copy=False)
 
 
-def _predicted(scores: NDArray[Any]) -> NDArray[np.int64]:
+def best_classes(scores: NDArray[Any]) -> NDArray[np.int64]:
     """Return the class with the highest score, and -1 where one is NaN."""
     return np.where(np.isnan(scores).any(1), -1, scores.argmax(1))
 

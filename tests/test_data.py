@@ -193,10 +193,17 @@ def test_flips(axis: int) -> None:
         (lambda: data.resize(np.ones((0, 3)), 2, 2), "resize: images must have the axes"),
         (lambda: data.resize(np.ones((3, 3)), 0, 2), "height must be positive"),
         (lambda: data.split(6, validation=5), "at most 4"),
+        (lambda: RandomFlip("often"), "RandomFlip: p must be a real number"),
+        (lambda: RandomCrop(2, fill="white"), "RandomCrop: fill must be a real number"),
+        (lambda: RandomShift(2, fill=np.nan), "RandomShift: fill must be finite"),
+        (lambda: RandomFlip()(IMAGES, "chance"), "RandomFlip: generator must be"),
+        (lambda: RandomCrop(2)(IMAGES, "chance"), "RandomCrop: generator must be"),
+        (lambda: data.DataLoader([[1], [1, 2]], [0, 1]), "DataLoader: inputs cannot be read as an array"),
+        (lambda: data.digits([32]), "digits: size must be made of integers"),
     ],
 )
 def test_refusals(make: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         make()
 
 

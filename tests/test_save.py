@@ -208,3 +208,44 @@ def test_without_safetensors_the_error_names_the_extra(tmp_path: Path, monkeypat
     for action in (lambda path: fc.save({}, path), fc.load):
         with pytest.raises(MissingExtraError, match=r"fastconv\[train\]"):
             action(tmp_path / "a.safetensors")
+
+
+@every_kind
+def test_paths_and_names_that_cannot_be(tmp_path: Path, kind: str) -> None:
+    for path in (3, None, b"a.npz"):
+        with pytest.raises(TypeError, match="save: path must be a path"):
+            fc.save({}, path)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="load: path must be a path"):
+            fc.load(path)  # type: ignore[arg-type]
+    for name in ("__metadata__", "a\0b"):  # the one is safetensors' own, the other ends a name in a zip archive
+        with pytest.raises(ValueError, match="save: names must not be"):
+            fc.save({name: np.ones(2)}, tmp_path / f"a{kind}")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", [1j, np.longdouble(1), "text", np.datetime64("2026-01-01")], ids=str)
+def test_what_safetensors_cannot_hold(tmp_path: Path, value: Any) -> None:
+    pytest.importorskip("safetensors")
+    with pytest.raises(TypeError, match="save: safetensors holds real numbers of up to 64 bits, received 'a' of dtype"):
+        fc.save({"a": value}, tmp_path / "a.safetensors")
+    fc.save({"a": value}, tmp_path / "a.npz")
+    assert fc.load(tmp_path / "a.npz")["a"] == value
+
+
+@every_kind
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX's")
+def test_a_full_disk(tmp_path: Path, kind: str) -> None:
+    """An OSError whatever wrote, and the older file is still there."""
+    import resource
+
+    path = tmp_path / f"a{kind}"
+    fc.save({"a": np.ones(3)}, path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            fc.save({"a": np.ones(10_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == [path.name]
+    np.testing.assert_array_equal(fc.load(path)["a"], 1)

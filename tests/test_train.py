@@ -455,6 +455,19 @@ def test_learning_curves(tmp_path: Path) -> None:
     assert [line.get_label() for line in accuracy.lines] == ["training", "validation", "best"]
 
 
+@pytest.mark.parametrize("name", ["curves.xyz", "elsewhere/curves.png"])
+def test_curves_that_could_not_be_saved_are_refused_at_once(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("matplotlib")
+    model = small_model()
+    before = model[0].weight.data.copy()
+    with pytest.raises(ValueError, match=r"fit: curves must be in a folder that exists and end in one of .*png"):
+        train.fit(model, loader(), epochs=1, curves=tmp_path / name, **options(model))
+    np.testing.assert_array_equal(model[0].weight.data, before)
+    folder = tmp_path / "made" / "by fit"
+    train.fit(model, loader(), epochs=1, folder=folder, curves=folder / "curves.png", **options(model))
+    assert (folder / "curves.png").exists()
+
+
 def test_curves_without_matplotlib_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"fastconv\[train\]"):
@@ -480,6 +493,8 @@ def test_evaluation_leaves_the_model_as_it_was() -> None:
 def test_evaluate_names_itself() -> None:
     with pytest.raises(TypeError, match=r"^evaluate: data must be"):
         train.evaluate(small_model(), IMAGES)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^evaluate: model must be of Module, received type"):
+        train.evaluate(nn.Linear, SAMPLES)  # type: ignore[arg-type]
 
 
 def test_confusion() -> None:
@@ -489,6 +504,15 @@ def test_confusion() -> None:
     found = train.evaluate(model, (x, [0, 1, 1, 1, 0]))
     np.testing.assert_array_equal(found.confusion, [[1, 1, 0], [1, 2, 0], [0, 0, 0]])
     assert np.trace(found.confusion) / 5 == found.accuracy
+
+
+def test_scores_that_are_no_numbers_are_wrong() -> None:
+    """Not right by chance: the place of a NaN would be that of the first class."""
+    found = train.evaluate(nn.Identity(), (np.array([[np.nan, 0.0], [1.0, 0.0]]), [0, 0]))
+    assert found.accuracy == 0.5
+    np.testing.assert_array_equal(found.predictions, [-1, 0])
+    with pytest.raises(ValueError, match="input must hold classes from 0 to 1, received input with -1"):
+        _ = found.confusion
 
 
 # -- memory --
@@ -520,6 +544,11 @@ def test_a_step_takes_what_is_stated_at_most(make: Any, side: int, optimizer: An
     assert peak >= 0.25 * (stated.total - held)  # and the statement says something
 
 
+def test_step_memory_refuses() -> None:
+    with pytest.raises(TypeError, match="step_memory: optimizer must be of Optimizer, received str"):
+        train.step_memory(small_model(), (1, 4, 4), 8, "adam")  # type: ignore[arg-type]
+
+
 def test_memory_limit() -> None:
     with pytest.raises(MemoryError, match="a smaller batch_size than 8"):
         train.fit(small_model(), loader(), epochs=1, memory_limit=10_000)
@@ -548,6 +577,10 @@ SCHEDULE = optim.lr_scheduler.StepLR(optim.SGD(nn.Linear(1, 1).parameters()), 1)
         ({"schedule": 3}, TypeError, "schedule must be of LRScheduler"),
         ({"schedule": SCHEDULE}, ValueError, "the schedule must be that of the optimizer"),
         ({"validation": (IMAGES, LABELS[:3])}, ValueError, "equally many"),
+        ({"optimizer": optim.SGD(nn.Linear(1, 1).parameters())}, ValueError, "must hold parameters of the model"),
+        ({"loss": "cross entropy"}, TypeError, "loss must be callable"),
+        ({"loss": nn.CrossEntropyLoss}, TypeError, "loss must be callable .*; write it with parentheses"),
+        ({"folder": 3}, TypeError, "folder must be a path, .* received folder=3"),
     ],
 )
 def test_refusals(arguments: dict[str, Any], error: type[Exception], message: str) -> None:

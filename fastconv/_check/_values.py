@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import inf, isfinite
 from numbers import Real
 from operator import index
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "needs",
     "padding_pairs",
     "padding_per_axis",
+    "path",
     "per_axis",
     "real",
     "sizes",
@@ -128,6 +130,14 @@ def needs(op: str, value: Any) -> tuple[bool, bool, bool]:
         raise ValueError(f"{op}: needs must be three booleans (input, weight, bias), received needs={value!r}")
     a, b, c = (flag(op, "needs", item) for item in value)
     return a, b, c
+
+
+def path(op: str, name: str, value: Any) -> Path:
+    """Return a path."""
+    try:
+        return Path(value)
+    except TypeError:  # other types, and paths of bytes
+        raise TypeError(f"{op}: {name} must be a path (str or os.PathLike), received {name}={value!r}") from None
 
 
 def choice(op: str, name: str, value: Any, allowed: Sequence[str], remedy: str = "") -> str:

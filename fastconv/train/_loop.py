@@ -19,7 +19,7 @@ from fastconv import nn, optim
 from fastconv._extras import require
 from fastconv._files import load, save
 from fastconv.data import DataLoader
-from fastconv.metrics import confusion_matrix
+from fastconv.metrics import best_classes, confusion_matrix
 from fastconv.train import _checkpoint as checkpoint
 from fastconv.train._history import Epoch, History
 from fastconv.train._interrupt import Interrupt
@@ -132,6 +132,8 @@ def fit(
     for name, value, kind in (*given, ("schedule", schedule, optim.lr_scheduler.LRScheduler)):
         if not isinstance(value, kind) and (value is not None or name == "model"):
             raise TypeError(f"fit: {name} must be of {kind.__name__}, received {type(value).__name__}")
+    if optimizer is not None and not {id(one) for one in optimizer.params} & {id(one) for one in model.parameters()}:
+        raise ValueError("fit: the optimizer must hold parameters of the model, received one of others")
     if schedule is not None and schedule.optimizer is not optimizer:
         raise ValueError(f"fit: the schedule must be that of the optimizer, received one of {schedule.optimizer!r}")
     check.integer("fit", "epochs", epochs, 0)
@@ -144,17 +146,18 @@ def fit(
         check.flag("fit", name, switch)
     if resume and folder is None:
         raise ValueError("fit: resume=True needs the folder to go on from, received folder=None")
-    if curves is not None:
+    picture = None if curves is None else check.path("fit", "curves", curves)
+    if picture is not None:
         require("matplotlib", "learning curves", "train")
     run = _Run(
         model,
         _loader(data, shuffle=True),
         None if validation is None else _loader(validation, shuffle=False),
         optim.Adam(model.parameters()) if optimizer is None else optimizer,
-        nn.CrossEntropyLoss() if loss is None else loss,
+        _loss("fit", loss),
         schedule,
         schedule_each == "step",
-        None if folder is None else Path(folder),
+        None if folder is None else check.path("fit", "folder", folder),
         restore_best,
         Progress(progress, epochs),
         History(monitor=monitor),
@@ -168,8 +171,10 @@ def fit(
             )
     if run.folder is not None:
         run.folder.mkdir(parents=True, exist_ok=True)
-        if resume and (run.folder / LAST).exists():
-            run.restore(run.folder / LAST)
+    if picture is not None:
+        _check_picture(picture)  # which may be in that folder
+    if run.folder is not None and resume and (run.folder / LAST).exists():
+        run.restore(run.folder / LAST)
     try:
         with Interrupt() as run.interrupt:
             while len(run.history) < epochs and not run.out_of_patience(patience):
@@ -177,8 +182,8 @@ def fit(
     finally:
         run.progress.close()
         _set_mode(model, training=False)
-        if curves is not None and len(run.history):
-            run.history.plot(curves)
+        if picture is not None and len(run.history):
+            run.history.plot(picture)
     run.take_best()
     return run.history
 
@@ -357,7 +362,8 @@ class _Run:
 class Evaluation(NamedTuple):
     """How well a model does on some data: mean loss, share of right classes, and each prediction.
 
-    Where targets are no classes, `accuracy`, `predictions` and `classes`, their number, are None.
+    Where targets are no classes, `accuracy`, `predictions` and `classes`, their number, are None. A prediction from
+    scores with NaN among them is -1, and wrong.
     """
 
     loss: float
@@ -373,7 +379,7 @@ class Evaluation(NamedTuple):
         Raises
         ------
         ValueError
-            When targets are no classes.
+            When targets are no classes, or scores were NaN.
         """
         if self.predictions is None:
             raise ValueError("Evaluation: confusion needs targets that are classes, received others")
@@ -414,8 +420,10 @@ def evaluate(model: nn.Module, data: Samples, loss: Loss | None = None) -> Evalu
     array([[1, 1],
            [0, 1]])
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"evaluate: model must be of Module, received {type(model).__name__}")
     loader = _loader(data, shuffle=False, op="evaluate")
-    return _measure(model, loader, nn.CrossEntropyLoss() if loss is None else loss, lambda: None)
+    return _measure(model, loader, _loss("evaluate", loss), lambda: None)
 
 
 def _measure(model: nn.Module, data: DataLoader, loss: Loss, tick: Callable[[], None]) -> Evaluation:
@@ -441,11 +449,11 @@ def _measure(model: nn.Module, data: DataLoader, loss: Loss, tick: Callable[[], 
 
 
 def _predictions(outputs: Any, targets: Array) -> Array | None:
-    """Return the classes of the highest scores, or None where targets are no class numbers."""
+    """Return the classes of the highest scores, -1 where one is NaN, or None where targets are no class numbers."""
     scores = np.asarray(outputs)
     if targets.dtype.kind not in "iu" or scores.ndim != targets.ndim + 1:
         return None
-    return np.asarray(scores.argmax(axis=1))
+    return best_classes(scores)
 
 
 # ---------------------------------------------------------------------------------------------------- plumbing
@@ -457,6 +465,24 @@ def _loader(data: Samples, *, shuffle: bool, op: str = "fit") -> DataLoader:
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(f"{op}: data must be a DataLoader or a pair (inputs, targets), received {type(data).__name__}")
     return DataLoader(*data, shuffle=shuffle)
+
+
+def _loss(op: str, loss: Loss | None) -> Loss:
+    if loss is not None and (not callable(loss) or isinstance(loss, type)):
+        hint = "; write it with parentheses" if isinstance(loss, type) else ""
+        raise TypeError(f"{op}: loss must be callable with outputs and targets, received loss={loss!r}{hint}")
+    return nn.CrossEntropyLoss() if loss is None else loss
+
+
+def _check_picture(path: Path) -> None:
+    """Refuse, before the training and not behind it, a picture that could not be saved."""
+    figure = require("matplotlib.figure", "learning curves", "train").Figure()
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known or not path.parent.is_dir():
+        raise ValueError(
+            f"fit: curves must be in a folder that exists and end in one of {', '.join(sorted(known))}, "
+            f"received curves={str(path)!r}"
+        )
 
 
 def _set_mode(model: nn.Module, *, training: bool) -> None:

@@ -86,6 +86,8 @@ def step_memory(
     at most 7.7 MB: parameters 0.2, gradients 0.4, optimizer 0.7, activations 3.9, working 2.4
     """
     count = check.integer("step_memory", "batch_size", batch_size, 1)
+    if optimizer is not None and not isinstance(optimizer, optim.Optimizer):
+        raise TypeError(f"step_memory: optimizer must be of Optimizer, received {type(optimizer).__name__}")
     table = summary(model, input_shape)
     held = [one.data for one in model.parameters()] + [one.data for _, one in model.named_buffers()]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
