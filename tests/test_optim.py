@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -286,6 +288,25 @@ def test_refuses_options_set_to_what_they_cannot_be(kind: type[Optimizer], optio
             optimizer.step()
     np.testing.assert_array_equal(parameter.data, 1.0)
     assert optimizer.state_dict()["state"] == {}
+
+
+@each
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+def test_copies_go_on_with_the_same_bits(kind: type[Optimizer], options: dict[str, Any], copied: Any) -> None:
+    layer = nn.Linear(3, 2, generator=0)
+    optimizer = kind(layer.parameters(), **options)
+    grads = np.random.default_rng(0).standard_normal((2, 2, 3)).astype(np.float32)
+
+    def step(layer: nn.Linear, optimizer: Optimizer, grad: Any) -> None:
+        layer.weight.grad = grad
+        optimizer.step()
+
+    step(layer, optimizer, grads[0])
+    other, other_optimizer = copied((layer, optimizer))
+    for pair in ((layer, optimizer), (other, other_optimizer)):
+        step(*pair, grads[1])
+    np.testing.assert_array_equal(layer.weight.data, other.weight.data)
+    assert other.weight is not layer.weight
 
 
 def test_a_parameter_may_take_another_dtype() -> None:

@@ -580,7 +580,7 @@ SCHEDULE = optim.lr_scheduler.StepLR(optim.SGD(nn.Linear(1, 1).parameters()), 1)
         ({"optimizer": optim.SGD(nn.Linear(1, 1).parameters())}, ValueError, "must hold parameters of the model"),
         ({"loss": "cross entropy"}, TypeError, "loss must be callable"),
         ({"loss": nn.CrossEntropyLoss}, TypeError, "loss must be callable .*; write it with parentheses"),
-        ({"folder": 3}, TypeError, "folder must be a path, .* received folder=3"),
+        ({"folder": 3}, TypeError, "folder must be a path .* received folder=3"),
     ],
 )
 def test_refusals(arguments: dict[str, Any], error: type[Exception], message: str) -> None:

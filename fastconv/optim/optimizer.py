@@ -46,7 +46,7 @@ class Optimizer:
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         self._defaults = self._checked(defaults)
-        self._state: dict[int, State] = {}
+        self._state: dict[Parameter, State] = {}  # by the parameters themselves, so that copies keep it
         self.param_groups: list[dict[str, Any]] = []
         for group in self._groups(params):
             self.add_param_group(group)
@@ -111,7 +111,7 @@ class Optimizer:
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                state = self._state.setdefault(id(parameter), State())
+                state = self._state.setdefault(parameter, State())
                 rule, names, numbers = self._rule(group, state)
                 state.step += 1
                 if numbers != last:  # mostly they are those of the parameter before
@@ -149,15 +149,15 @@ class Optimizer:
         >>> optimizer.state_dict()["param_groups"][0]["lr"], optimizer.state_dict()["param_groups"][0]["params"]
         (0.01, [0, 1])
         """
-        numbers = {id(parameter): index for index, parameter in enumerate(self.params)}
+        numbers = {parameter: index for index, parameter in enumerate(self.params)}
         return {
             "state": {
                 number: state.saved()
-                for address, number in numbers.items()
-                if (state := self._state.get(address)) is not None
+                for parameter, number in numbers.items()
+                if (state := self._state.get(parameter)) is not None
             },
             "param_groups": [
-                {**group, "params": [numbers[id(parameter)] for parameter in group["params"]]}
+                {**group, "params": [numbers[parameter] for parameter in group["params"]]}
                 for group in self.param_groups
             ],
         }
@@ -201,7 +201,7 @@ class Optimizer:
             extra = {key: value for key, value in loaded.items() if key not in found and key != "params"}
             options.append({"params": group["params"], **self._checked(found), **extra})
         states = {
-            id(self.params[number]): State.loaded(f"{name}.load_state_dict", state, self.params[number])
+            self.params[number]: State.loaded(f"{name}.load_state_dict", state, self.params[number])
             for number, state in self._numbered(state_dict["state"])
         }
         self.param_groups[:] = options
