@@ -45,6 +45,8 @@ _FLAT_TAPS = 1024  # FC_PHASES_TAPS in algorithms/conv_phases.c
 _FLAT_PANEL = 32 << 10  # FC_DEPTHWISE_PANEL in algorithms/conv_depthwise.c, of float32
 _GROUPED_PANEL = 256 << 10  # bytes: FC_GROUPED_PANEL in algorithms/grouped_common.h
 _IN_PLACE = 1024  # FC_DIRECT_PLANE in algorithms/conv_direct.c, of float32
+_MIX_ROWS = 3  # FC_MIX_ROWS in kernels/mix.h
+_FEW_WEIGHTS = 256  # FC_IM2COL_FEW in algorithms/conv_im2col.c
 _INSIDE_TERMS = 160  # FC_INSIDE_TERMS in algorithms/direct_inside.h
 _ISA_NAMES = list(_engine.isa_names())
 
@@ -178,6 +180,9 @@ def im2col_cycles(s: Sizes, lanes: int) -> float:
     """Vectors of pixels, the last one of an image partly empty; patches copied for every tap, in segments of a row."""
     vectors = -(-s.pixels // lanes) / s.pixels
     weights, results = s.rows * s.reds * s.taps, s.rows * s.writes * s.images
+    if s.linear and s.images == s.batch and (s.rows <= _MIX_ROWS or s.rows * s.reds <= _FEW_WEIGHTS):
+        moved = 3.1 * weights + 0.35 * s.reads * s.reds * s.images + 0.4 * results + 2000 * s.images
+        return 0.97 * s.macs * vectors + 16 / lanes * moved
     patch = (0.35 if s.dense else 0.58) + 14 / min(3 * lanes, s.row)
     if s.linear and s.rows <= 4 * _FLAT_ROWS[_ISA_NAMES[current_isa()]]:
         patch = 0.0  # read where they lie

@@ -263,6 +263,8 @@ CONVS = [
     *[Conv(1, 3, 4, (w,), (2,), padding=((1, 0),)) for w in WIDTHS],
     # kernels: one tap, even, wide, high, as large as the input, larger than the unpadded input
     Conv(2, 19, 21, (5, 7), (1, 1)),
+    Conv(1, 11, 3, (33, 40), (1, 1)),
+    Conv(2, 7, 20, (6, 7), (1, 1)),
     Conv(1, 5, 18, (6, 6), (2, 2)),
     Conv(1, 4, 9, (3, 23), (1, 7), padding=(0, 3)),
     Conv(1, 4, 9, (23, 3), (7, 1), padding=(3, 0)),

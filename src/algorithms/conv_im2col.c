@@ -8,6 +8,8 @@
 
 #define FC_IM2COL_CHUNK 128
 #define FC_IM2COL_IN_PLACE 4 /* tiles of result channels up to which packing costs more than it gives */
+#define FC_IM2COL_RUN 1024   /* pixels of few result channels, which stay in L1 while channels pass */
+#define FC_IM2COL_FEW 256    /* weights for which reading and writing are most of the time */
 #define FC_PIXELS (FC_TAPS_NV * VL)
 
 typedef struct {
@@ -152,6 +154,28 @@ static void FN(im2col_panel)(const FN(im2col_job) *job, const real *panel, const
     }
 }
 
+/* 1x1 for few channels: reading is most of the time there is, so that channels pass in long runs, as they lie. */
+static void FN(im2col_mixed)(const FN(im2col_job) *job, const real *from, ptrdiff_t channel, int64_t p0, int64_t end)
+{
+    for (int64_t n; p0 < end; p0 += n) {
+        n = fc_min(FC_IM2COL_RUN, end - p0);
+        for (int64_t i = job->tile0; i < job->tile1; i++) {
+            int64_t k0 = FN(even_start)(job->c->rows, job->tiles, i), k1 = FN(even_start)(job->c->rows, job->tiles, i + 1);
+            int64_t parts = fc_ceil_div(k1 - k0, FC_MIX_ROWS);
+            for (int64_t j = 0; j < parts; j++) {
+                int64_t k = k0 + FN(even_start)(k1 - k0, parts, j), m = k0 + FN(even_start)(k1 - k0, parts, j + 1) - k;
+                real *y = job->to.y + k * job->to.channel + p0;
+                FN(dest) to = {y, job->to.channel, job->add || job->bias};
+                for (int64_t r = 0; r < m && job->bias && !job->add; r++)
+                    FN(fill_run)(y + r * job->to.channel, job->bias[(k + r) * job->bias_stride], n);
+                FN(mix_rows)(m, job->reds, job->packed + k0 * job->reds + k - k0, 1, k1 - k0, from + p0, channel, n, to);
+                for (int64_t r = 0; r < m && job->last; r++)
+                    FN(rectify_run)(job->p, y + r * job->to.channel, 1, n);
+            }
+        }
+    }
+}
+
 /* Where an output pixel's first tap lies in a channel. */
 static inline ptrdiff_t FN(im2col_at)(const fc_corr *c, const fc_array *x, int64_t p)
 {
@@ -198,6 +222,10 @@ static void FN(im2col_compute)(const fc_plan *plan, fc_call *call, int64_t red_b
     int linear = FN(patches_linear)(&c, x);
     /* Inputs that few result channels use once are read where they lie. */
     int in_place = linear && x->stride[4] == 1 && job.tile1 - job.tile0 <= FC_IM2COL_IN_PLACE, read_in_place = -1;
+    if (linear && x->stride[4] == 1 && job.dense && (c.rows <= FC_MIX_ROWS || c.rows * reds <= FC_IM2COL_FEW)) {
+        FN(im2col_mixed)(&job, from, x->stride[1], run * s->run, end);
+        return;
+    }
     int64_t channels = fc_max(1, FC_IM2COL_CHUNK / c.taps), piece = fc_min(c.taps, 2 * FC_IM2COL_CHUNK);
     for (int64_t p0 = run * s->run; p0 < end; p0 += FC_PIXELS) {
         int64_t pixels = fc_min(FC_PIXELS, end - p0), segments = FN(segments)(&c, linear, p0, pixels, seg);
