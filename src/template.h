@@ -10,6 +10,7 @@
 #include "kernels/rows.h"
 #endif
 #include "kernels/norm.h"
+#include "kernels/norm_planes.h"
 #include "kernels/mix.h"
 #include "kernels/dots.h"
 #include "kernels/octets.h"

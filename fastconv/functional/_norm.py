@@ -130,8 +130,9 @@ class SetNormGrad(NamedTuple):
 
     plan: _engine.Plan
     sets: int
-    sums: tuple[int, int, int]  # of g and of g * xhat, as often as weights begin again, for each weight
+    period: int
     given: bool
+    size: int  # of the last operand, in doubles: given statistics, then gradients of biases and weights
     needs: Needs
 
     @staticmethod
@@ -141,21 +142,21 @@ class SetNormGrad(NamedTuple):
         flags = (_ops.OWN_STATISTICS if own else 0) | (_ops.TAKE_SUMS if sums else 0)
         flags |= 0 if given else _ops.TAKE_MOMENTS
         found = planned(_ops.NORM_GRAD, "norm", x, s, flags, eps)
-        return SetNormGrad(found, s.sets, (2, s.sets * s.slices // s.period, s.period), given, needs)
+        size = 2 * s.sets * given + 2 * s.period * x.itemsize // 8
+        return SetNormGrad(found, s.sets, s.period, given, size, needs)
 
     def backward(self, op: str, gy: Array, x: Array, weight: Any, mean: Any = None, var: Any = None) -> Three:
         """Return the gradients."""
-        sets, (_, repeats, period), needs = self.sets, self.sums, self.needs
-        numbers = np.empty(2 * (sets + repeats * period))
+        sets, period, needs = self.sets, self.period, self.needs
+        numbers = np.empty(self.size)
         if self.given:
             numbers[:sets] = mean
             numbers[sets : 2 * sets] = var
         gx = _led_back(op, self.plan, needs[0], (gy, x, weight), numbers)
         if not (needs[1] or needs[2]):
             return gx, None, None
-        sums = numbers[2 * sets :].reshape(self.sums)
-        gb, gw = (sums.sum(axis=1) if repeats > 1 else sums[:, 0]).astype(x.dtype)
-        return gx, gw if needs[1] else None, gb if needs[2] else None
+        sums = numbers.view(x.dtype)
+        return gx, sums[-period:] if needs[1] else None, sums[-2 * period : -period] if needs[2] else None
 
 
 # ------------------------------------------------------------------------------------- rows with weights along them

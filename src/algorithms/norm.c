@@ -10,10 +10,12 @@ static const char *FN(norm_prepare)(fc_plan *plan)
     s->image = s->sets * s->slices * s->pixels;
     s->own = (p->flags & FC_OWN_STATISTICS) != 0, s->moments = (p->flags & FC_TAKE_MOMENTS) != 0;
     s->sums = p->op == FC_NORM_GRAD && (p->flags & FC_TAKE_SUMS) != 0;
-    s->columns = s->slices == 1 && s->pixels < VL && p->batch > 1;
-    s->terms = s->columns ? p->batch : p->batch * s->slices * s->pixels;
-    s->values = (double)p->batch * (double)s->slices * (double)s->pixels;
-    s->wide = s->columns ? fc_min(s->sets, FC_NORM_COLUMNS / s->pixels) : 1;
+    s->terms = p->batch * s->slices * s->pixels, s->values = (double)s->terms, s->wide = 1;
+    s->columns = s->slices == 1 && s->pixels < VL && p->batch > 1 && s->period == s->sets && !(s->sums && s->moments);
+    if (s->columns) {
+        FN(columns_prepare)(plan);
+        return NULL;
+    }
     s->phases = 0;
     if (s->moments)
         s->phase[s->phases++] = FN(phase_moments);
@@ -21,19 +23,24 @@ static const char *FN(norm_prepare)(fc_plan *plan)
         s->phase[s->phases++] = FN(phase_sums);
     s->phase[s->phases++] = FN(phase_result);
     s->ordered = s->phases == 1 && s->slices == 1 && s->pixels >= FC_NORM_PIXELS;
-    s->stream = s->image * p->batch * (int64_t)sizeof(real) >= FC_STREAM_BYTES && s->pixels >= FC_NORM_PIXELS;
+    s->stream = FN(norm_streams)(plan, s->image * p->batch) && s->pixels >= FC_NORM_PIXELS;
     s->depth = s->ordered        ? s->pixels
-               : s->columns      ? fc_max(1, FC_NORM_PART / (s->wide * s->pixels))
                : s->slices > 1 ? s->pixels * fc_max(1, FC_NORM_PART / s->pixels)
                                : FC_NORM_PART;
     s->parts = fc_ceil_div(s->terms, s->depth), s->planes = p->batch * s->slices;
     s->slots = s->slices > 1 ? s->slices : s->parts;
     s->fused = s->parts == 1;
-    if (s->fused && !s->columns)
+    s->shared = s->sums && s->sets * s->slices > s->period;
+    s->small = p->batch == 1 && s->fused && s->pixels < FC_NORM_PIXELS;
+    if (s->fused)
         s->wide = fc_min(fc_min(s->sets, FC_NORM_MANY), fc_max(1, FC_NORM_TOGETHER / s->terms));
     s->backwards = s->fused && s->terms * (int64_t)sizeof(real) * (p->op == FC_NORM_GRAD ? 2 : 1) >= FC_NORM_BACKWARDS;
     plan->stages = s->fused ? 1 : s->phases;
-    plan->workspace = s->sets * (s->parts * (int64_t)sizeof(fc_moments) + s->slots * 2 * (int64_t)sizeof(double));
+    if (s->shared)
+        s->phase[s->phases++] = FN(phase_weights), plan->stages++;
+    plan->workspace = s->sums ? 2 * s->sets * s->slices * (int64_t)sizeof(double) : 0;
+    if (!s->fused)
+        plan->workspace += s->sets * (s->parts * (int64_t)sizeof(fc_moments) + s->slots * 2 * (int64_t)sizeof(double));
     plan->scratch = FC_SCRATCH_HEAD;
     return NULL;
 }
@@ -41,8 +48,12 @@ static const char *FN(norm_prepare)(fc_plan *plan)
 static ptrdiff_t FN(norm_tasks)(const fc_plan *plan, fc_mode mode, ptrdiff_t stage, ptrdiff_t *grain)
 {
     const FN(norm_state) *s = (const void *)plan->state;
-    (void)stage;
-    int64_t each = s->wide * (s->columns ? s->pixels : 1) * fc_min(s->terms, s->depth);
+    *grain = 1;
+    if (s->columns)
+        return mode == FC_PACK ? 0 : FN(columns_tasks)(s, stage, grain);
+    if (s->shared && stage == plan->stages - 1)
+        return mode == FC_PACK ? 0 : (ptrdiff_t)fc_ceil_div(s->period, FC_NORM_WEIGHTS);
+    int64_t each = s->wide * fc_min(s->terms, s->depth);
     *grain = (ptrdiff_t)fc_max(1, FC_NORM_BUNCH / fc_max(1, each));
     return mode == FC_PACK ? 0 : (ptrdiff_t)(fc_ceil_div(s->sets, s->wide) * s->parts);
 }
@@ -101,15 +112,18 @@ static void FN(norm_read_once)(const FN(norm_state) *s, const real *g, const rea
                                double *product)
 {
     double apart[FC_NORM_MANY], squares[FC_NORM_MANY];
-    const real *g0 = g, *x0 = x;
-    for (int64_t i = 0, k = 0; i < sets; i++) {
-        const real high = FN(guess)(x, s->pixels);
+    if (s->small && s->slices == 1)
+        FN(sums_of_apart)(g, x, s->pixels, sets, t->high, apart, squares, sum, product);
+    for (int64_t i = 0, k = 0; i < sets && !(s->small && s->slices == 1); i++, k += s->slices) {
+        const real high = FN(guess)(x + k * s->pixels, s->pixels);
         double all[2] = {0, 0};
-        for (int64_t slice = 0; slice < s->slices; slice++, k++, x += s->pixels, g += s->pixels) {
+        if (s->small)
+            FN(sums_of_planes)(g + k * s->pixels, x + k * s->pixels, s->pixels, s->slices, high, all, sum + k, product + k);
+        for (int64_t j = k; j < k + s->slices && !s->small; j++) {
             double sums[4] = {0, 0, 0, 0};
-            FN(sums_of)(g, x, NULL, s->pixels, high, sums);
+            FN(sums_of)(g + j * s->pixels, x + j * s->pixels, NULL, s->pixels, high, sums);
             all[0] += sums[0], all[1] += sums[1];
-            sum[k] = sums[2], product[k] = sums[3];
+            sum[j] = sums[2], product[j] = sums[3];
         }
         t->high[i] = (double)high, apart[i] = all[0], squares[i] = all[1];
     }
@@ -121,8 +135,31 @@ static void FN(norm_read_once)(const FN(norm_state) *s, const real *g, const rea
     for (int64_t i = 0; i < sets; i++)
         if (!isfinite(squares[i]) || FN(missed)(s->values, apart[i], squares[i])) {
             const int64_t at = i * s->slices;
-            FN(norm_read)(s, g0 + at * s->pixels, x0 + at * s->pixels, t, i, sum + at, product + at);
+            FN(norm_read)(s, g + at * s->pixels, x + at * s->pixels, t, i, sum + at, product + at);
             t->high[i] = (double)(real)t->mean[i], t->low[i] = t->mean[i] - t->high[i];
+        }
+}
+
+/* The result of small planes of some sets, the last ones first: their factors are computed for many at a time. */
+static void FN(norm_small)(const fc_plan *plan, const FN(norm_numbers) *to, const real *g, const real *x, real *y, int64_t set0,
+                           int64_t sets, const FN(norm_table) *t)
+{
+    const FN(norm_state) *s = (const void *)plan->state;
+    const int forward = plan->problem.op == FC_NORM;
+    const int64_t each = fc_min(s->slices, FC_NORM_MANY), step = FC_NORM_MANY / each;
+    FN(plane_factors) f;
+    for (int64_t last = sets; last > 0; last -= fc_min(step, last))
+        for (int64_t end = s->slices; end > 0; end -= fc_min(each, end)) {
+            const int64_t first = last - fc_min(step, last), from = end - fc_min(each, end);
+            const ptrdiff_t at = (first * s->slices + from) * s->pixels;
+            for (int64_t i = first, k = 0; i < last && s->slices > 1; i++, k += end - from)
+                FN(factors_of_planes)(plan, to, FN(first_weight)(s, set0 + i) + from, t, i, end - from, &f, k);
+            if (s->slices == 1)
+                FN(factors_of_sets)(plan, to, set0, sets, t, &f);
+            if (forward)
+                FN(scale_planes)(x + at, y + at, s->pixels, (last - first) * (end - from), &f);
+            else
+                FN(lead_planes_back)(g + at, x + at, y + at, s->pixels, (last - first) * (end - from), &f);
         }
 }
 
@@ -130,8 +167,9 @@ static void FN(norm_whole)(const fc_plan *plan, const fc_call *call, int64_t set
 {
     const FN(norm_state) *s = (const void *)plan->state;
     const FN(norm_numbers) to = FN(numbers_of)(plan, call);
+    const int forward = plan->problem.op == FC_NORM;
     const int64_t sets = fc_min(s->wide, s->sets - set0), at = set0 * s->slices;
-    const real *x = (const real *)call->array[plan->problem.op == FC_NORM ? 0 : 1].data + at * s->pixels;
+    const real *x = (const real *)call->array[forward ? 0 : 1].data + at * s->pixels;
     const real *g = (const real *)call->array[0].data + at * s->pixels;
     double *sum = to.sums + at, *product = to.products + at;
     FN(norm_table) t;
@@ -147,11 +185,15 @@ static void FN(norm_whole)(const fc_plan *plan, const fc_call *call, int64_t set
     }
     if (s->sums)
         FN(shares_of)(s, to.weight, set0, sets, &t, sum, product, product);
+    if (s->sums && !s->shared)
+        FN(grads_of)(s, &to, at, sets * s->slices, sum, product);
     if (!s->own || !s->sums)
         memset(t.shares, 0, sizeof t.shares);
-    for (int64_t i = 0; i < sets && s->moments; i++)
+    for (int64_t i = 0; i < sets && s->moments && forward; i++)
         to.mean[set0 + i] = t.mean[i], to.var[set0 + i] = t.var[i];
-    for (int64_t i = 0; i < sets && call->array[3].data; i++)
+    if (s->small && call->array[3].data)
+        FN(norm_small)(plan, &to, g, x, (real *)call->array[3].data + at * s->pixels, set0, sets, &t);
+    for (int64_t i = 0; i < sets && call->array[3].data && !s->small; i++)
         FN(norm_result)(plan, call, &to, set0 + i, 0, &t, i);
     if (s->stream)
         FN(streamed)();
@@ -170,7 +212,7 @@ static void FN(norm_table_of)(const fc_plan *plan, const FN(norm_numbers) *to, i
         fc_merge(&all, m->count, m->mean, m->squares);
     }
     t->mean[0] = s->moments ? all.mean : to->mean[set], t->var[0] = s->moments ? all.squares / all.count : to->var[set];
-    if (last)
+    if (last && plan->problem.op == FC_NORM)
         to->mean[set] = t->mean[0], to->var[set] = t->var[0];
     FN(centres_of)(plan, 1, t);
     t->shares[0][0] = t->shares[1][0] = 0;
@@ -182,9 +224,12 @@ static void FN(norm_table_of)(const fc_plan *plan, const FN(norm_numbers) *to, i
         sum += sums[i], product += products[i];
     if (s->slices == 1)
         sums = &sum, products = &product;
-    FN(shares_of)(s, to->weight, set, 1, t, sums, products, last ? to->products + set * s->slices : NULL);
-    if (last)
-        memcpy(to->sums + set * s->slices, sums, (size_t)s->slices * sizeof(double));
+    const int64_t at = set * s->slices;
+    FN(shares_of)(s, to->weight, set, 1, t, sums, products, last ? to->products + at : NULL);
+    if (last && s->shared)
+        memcpy(to->sums + at, sums, (size_t)s->slices * sizeof(double));
+    else if (last)
+        FN(grads_of)(s, to, at, s->slices, sums, to->products + at);
     if (!s->own)
         t->shares[0][0] = t->shares[1][0] = 0;
 }
@@ -226,16 +271,18 @@ static void FN(norm_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, pt
 {
     const FN(norm_state) *s = (const void *)plan->state;
     int64_t set = task * s->wide, part = 0;
-    (void)scratch;
+    if (s->columns) {
+        FN(columns_run)(plan, call, stage, task, (void *)(scratch + FC_SCRATCH_HEAD));
+        return;
+    }
+    if (s->shared && stage == plan->stages - 1) {
+        FN(norm_weights)(plan, call, task);
+        return;
+    }
     if (s->parts > 1 && s->ordered)
         set = task % s->sets, part = task / s->sets;
     else if (s->parts > 1)
         set = task / s->parts * s->wide, part = task % s->parts;
-    if (s->columns) {
-        for (int i = s->fused ? 0 : (int)stage; i < (s->fused ? s->phases : (int)stage + 1); i++)
-            FN(norm_columns)(plan, call, s->phase[i], set, part);
-        return;
-    }
     if (s->fused)
         FN(norm_whole)(plan, call, set);
     else

@@ -1,261 +1,308 @@
-/* norm_columns.c: the phases of norm.c where a set has fewer pixels than a vector lanes, in many images: lanes hold neighbouring
- * columns, pixels of several sets, down the batch; a set's columns are merged at the end. A task takes FC_NORM_COLUMNS of them.
+/* norm_columns.c: the norm of norm.c where a set has fewer pixels than a vector lanes, in many images: lanes hold neighbouring columns,
+ * pixels of several sets, and sums go down the batch. Rows are read in the order of memory, as prefetchers like it.
  *
- * Between phases lie, for each part, the means and sums of squares of all sets, or their sums of g and g * (x - high). */
+ * A task has a band of rows, FC_NORM_COLUMNS of their columns, whose sums stay in L1. Stages: moments, or sums of g and
+ * g * (x - high), of each band; then, set by set, what all bands' sums give, a table of factors; then the result. A gradient whose
+ * statistics are constants knows its factors before: sums and result are one pass, and what the sums give is the last stage. */
 
-#define FC_NORM_ROWS 128 /* rows of columns whose sums are short */
-#define FC_NORM_DOWN 6   /* rows from here that are asked for: they lie too far apart for prefetchers */
+#define FC_NORM_COLUMNS ((int64_t)1024) /* columns of a task, at most */
+#define FC_NORM_ROWS 128                /* rows of a band: their sums are short */
+#define FC_NORM_DOWN 4                  /* rows whose sums are taken at once: these are loaded and stored once for all */
+#define FC_RESULT_DOWN 2                /* rows of results: of 4 KB each, more of them would meet in the same few lines of L1 */
 
-/* apart[j] = sum of x - high, squares[j] = sum of its squares, of some vectors of columns down n rows, with high[j] a guess: the mean
- * of four rows, or of up to 8 rows the first one, which cannot miss. Whether one is not finite, or the guess missed by far. */
-FC_INLINE int FN(column_differences)(const real *x, ptrdiff_t row, int64_t n, int vectors, int64_t some, real *high, real *apart,
-                                     real *squares)
+/* What a task keeps in scratch. */
+typedef struct {
+    real high[FC_NORM_COLUMNS + VL], first[FC_NORM_COLUMNS + VL], second[FC_NORM_COLUMNS + VL]; /* not a power of two apart */
+} FN(column_sums);
+
+/* From factors of a kind to the next kind's: no power of two, or they would evict each other from L1. */
+static inline int64_t FN(column_step)(const FN(norm_state) *s) { return fc_round_up(s->image, 2 * VL) + VL; }
+
+static void FN(columns_prepare)(fc_plan *plan)
 {
-    const vec infinite = FN(splat)((real)INFINITY), count = FN(splat)((real)n);
-    vec h[4], d[4], r[4];
-    ivec fine = ~(ivec){0};
-    FC_UNROLL for (int j = 0; j < vectors; j++) {
-        h[j] = FN(load_some)(x + j * VL, some), d[j] = r[j] = FN(zero)();
-        if (n > 8) {
-            vec rest = FN(load_some)(x + 2 * row + j * VL, some) + FN(load_some)(x + 3 * row + j * VL, some);
-            h[j] = ((h[j] + FN(load_some)(x + row + j * VL, some)) + rest) * (real)0.25; /* exact where they are equal */
+    FN(norm_state) *s = (void *)plan->state;
+    const int64_t columns = s->image;
+    s->terms = plan->problem.batch, s->parts = fc_ceil_div(s->terms, FC_NORM_ROWS), s->depth = fc_ceil_div(s->terms, s->parts);
+    s->parts = fc_ceil_div(s->terms, s->depth);
+    s->wide = fc_min(columns, fc_round_up(fc_ceil_div(columns, fc_ceil_div(columns, FC_NORM_COLUMNS)), VL));
+    s->phases = 0;
+    if (s->own)
+        s->phase[s->phases++] = s->sums ? FN(phase_sums) : FN(phase_moments);
+    s->phase[s->phases++] = FN(phase_table);
+    s->phase[s->phases++] = FN(phase_result);
+    if (s->sums && !s->own)
+        s->phase[s->phases++] = FN(phase_weights);
+    plan->stages = s->phases;
+    plan->workspace = 4 * FN(column_step)(s) * (int64_t)sizeof(real) + columns * s->parts * 2 * (int64_t)sizeof(double);
+    plan->scratch = FC_SCRATCH_HEAD + (int64_t)sizeof(FN(column_sums));
+}
+
+static ptrdiff_t FN(columns_tasks)(const FN(norm_state) *s, ptrdiff_t stage, ptrdiff_t *grain)
+{
+    if (s->phase[stage] == FN(phase_table) || s->phase[stage] == FN(phase_weights))
+        return (ptrdiff_t)fc_ceil_div(s->sets, FC_NORM_MANY);
+    *grain = (ptrdiff_t)fc_max(1, FC_NORM_BUNCH / (s->depth * s->wide));
+    return (ptrdiff_t)(s->parts * fc_ceil_div(s->image, s->wide));
+}
+
+/* In the workspace: factors of all columns; then for each band means and sums of squares of all columns, or their sums. */
+static real *FN(column_factors)(const FN(norm_state) *s, const fc_call *call, int64_t i)
+{
+    return (real *)(void *)call->workspace + i * FN(column_step)(s);
+}
+
+static double *FN(column_parts)(const FN(norm_state) *s, const fc_call *call, int64_t part, int64_t i)
+{
+    return (double *)(void *)FN(column_factors)(s, call, 4) + (part * 2 + i) * s->image;
+}
+
+/* ---- a band's sums ---- */
+
+/* first += x - high, second += its squares, of some rows; or, of a gradient, first += g, second += g * (x - high). */
+FC_INLINE void FN(column_lanes)(const real *g, const real *x, ptrdiff_t row, int64_t at, int rows, int64_t some, FN(column_sums) *to,
+                                const int back)
+{
+    const vec h = FN(load)(to->high + at);
+    vec a = FN(load)(to->first + at), b = FN(load)(to->second + at);
+    FC_UNROLL for (int r = 0; r < rows; r++) {
+        const vec d = FN(load_some)(x + r * row + at, some) - h;
+        const vec v = back ? FN(load_some)(g + r * row + at, some) : d;
+        a += v, b += v * d; /* lanes behind the end are not looked at */
+    }
+    FN(store)(to->first + at, a), FN(store)(to->second + at, b);
+}
+
+FC_INLINE void FN(column_rows)(const real *g, const real *x, ptrdiff_t row, int64_t columns, int rows, FN(column_sums) *to, const int back)
+{
+    int64_t j = 0;
+    for (; j + VL <= columns; j += VL)
+        FN(column_lanes)(g, x, row, j, rows, VL, to, back);
+    if (j < columns)
+        FN(column_lanes)(g, x, row, j, rows, columns - j, to, back);
+}
+
+#define FC_COLUMN_BAND(NAME, back)                                                                                          \
+    static void FN(NAME)(const real *g, const real *x, ptrdiff_t row, int64_t columns, int64_t n, FN(column_sums) *to)      \
+    {                                                                                                                       \
+        memset(to->first, 0, sizeof to->first), memset(to->second, 0, sizeof to->second);                                   \
+        for (; n >= FC_NORM_DOWN; n -= FC_NORM_DOWN, g += FC_NORM_DOWN * row, x += FC_NORM_DOWN * row)                      \
+            FN(column_rows)(g, x, row, columns, FC_NORM_DOWN, to, back);                                                    \
+        for (; n > 0; n--, g += row, x += row)                                                                              \
+            FN(column_rows)(g, x, row, columns, 1, to, back);                                                               \
+    }
+FC_COLUMN_BAND(column_differences, 0)
+FC_COLUMN_BAND(column_products, 1)
+#undef FC_COLUMN_BAND
+
+/* A guess of each column: the mean of four rows, or of up to 8 rows the first one, which cannot miss. */
+static void FN(column_guess)(const real *x, ptrdiff_t row, int64_t columns, int64_t n, real *high)
+{
+    for (int64_t j = 0; j < columns; j++)
+        high[j] = n > 8 ? ((x[j] + x[j + row]) + (x[j + 2 * row] + x[j + 3 * row])) * (real)0.25 : x[j]; /* exact where they are equal */
+}
+
+/* Means and sums of squares of a band. */
+static void FN(column_moments)(const real *x, ptrdiff_t row, int64_t columns, int64_t n, FN(column_sums) *to, double *restrict mean,
+                               double *restrict squares)
+{
+    const double count = (double)n, share = 1 / count;
+    FN(column_guess)(x, row, columns, n, to->high);
+    FN(column_differences)(x, x, row, columns, n, to);
+    int fine = 1;
+    for (int64_t j = 0; j < columns; j++) {
+        const double d = (double)to->first[j], r = (double)to->second[j], rest = r - d * d * share;
+        mean[j] = (double)to->high[j] + d * share, squares[j] = rest > 0 ? rest : 0;
+        fine &= (r < (double)INFINITY) & (d * d <= FC_NORM_FAR * (r * count - d * d));
+    }
+    for (int64_t j = 0; !fine && j < columns; j++)
+        if (!isfinite(to->second[j]) || FN(missed)(count, (double)to->first[j], (double)to->second[j])) {
+            fc_moments m = {0, 0, 0};
+            FN(moments_in_double)(x + j, n, row, &m);
+            mean[j] = m.mean, squares[j] = m.squares;
+        }
+}
+
+/* ---- what they give, set by set ---- */
+
+/* Means and variances of some sets from their columns and bands, as fc_merge does it. */
+static void FN(columns_moments)(const FN(norm_state) *s, const fc_call *call, int64_t set0, int64_t sets, FN(norm_table) *t)
+{
+    const double pixels = (double)s->pixels;
+    for (int64_t part = 0; part < s->parts; part++) {
+        const double *mean = FN(column_parts)(s, call, part, 0) + set0 * s->pixels;
+        const double *squares = FN(column_parts)(s, call, part, 1) + set0 * s->pixels;
+        const double before = (double)(part * s->depth), rows = (double)fc_min(s->depth, s->terms - part * s->depth);
+        double middle[FC_NORM_MANY], rest[FC_NORM_MANY];
+        for (int64_t i = 0; i < sets && s->pixels == 1; i++)
+            middle[i] = mean[i], rest[i] = squares[i];
+        for (int64_t i = 0; i < sets && s->pixels > 1; i++, mean += s->pixels, squares += s->pixels) {
+            double all = 0, apart = 0;
+            rest[i] = 0;
+            for (int64_t j = 0; j < s->pixels; j++)
+                all += mean[j], rest[i] += squares[j];
+            middle[i] = all / pixels;
+            for (int64_t j = 0; j < s->pixels; j++)
+                apart += (mean[j] - middle[i]) * (mean[j] - middle[i]);
+            rest[i] += rows * apart;
+        }
+        for (int64_t i = 0; i < sets && part == 0; i++)
+            t->mean[i] = middle[i], t->var[i] = rest[i];
+        const double share = rows / (before + rows);
+        for (int64_t i = 0; i < sets && part > 0; i++) {
+            const double step = middle[i] - t->mean[i];
+            t->mean[i] += isfinite(step) ? step * share : middle[i];
+            t->var[i] += rest[i] + step * step * before * pixels * share;
         }
     }
-    for (int64_t i = 0; i < n; i++, x += row)
-        FC_UNROLL for (int j = 0; j < vectors; j++) {
-            __builtin_prefetch(x + FC_NORM_DOWN * row + j * VL);
-            vec v = FN(load_some)(x + j * VL, some) - h[j];
-            d[j] += v;
-            r[j] += v * v;
-        }
-    FC_UNROLL for (int j = 0; j < vectors; j++) {
-        vec square = d[j] * d[j];
-        fine &= (ivec)(r[j] < infinite) & (ivec)(square <= (r[j] * count - square) * (real)FC_NORM_FAR);
-        FN(store)(high + j * VL, h[j]), FN(store)(apart + j * VL, d[j]), FN(store)(squares + j * VL, r[j]);
-    }
-    return FN(any)(~fine);
-}
-
-/* Means and sums of squares of rows r0 to r1 of some columns. */
-static void FN(moments_of_columns)(const real *x, ptrdiff_t row, int64_t columns, int64_t r0, int64_t r1, double *restrict mean,
-                                   double *restrict squares)
-{
-    real high[FC_NORM_COLUMNS], apart[FC_NORM_COLUMNS], square[FC_NORM_COLUMNS];
-    for (int64_t from = r0; from < r1; from += FC_NORM_ROWS) {
-        const int64_t n = fc_min(r1 - from, FC_NORM_ROWS);
-        const double count = (double)n, before = (double)(from - r0), total = before + count, share = 1 / count;
-        const real *at = x + from * row;
-        int missed = 0;
-        int64_t j = 0;
-        for (; j + 4 * VL <= columns; j += 4 * VL)
-            missed |= FN(column_differences)(at + j, row, n, 4, VL, high + j, apart + j, square + j);
-        for (; j < columns; j += VL)
-            missed |= FN(column_differences)(at + j, row, n, 1, fc_min(VL, columns - j), high + j, apart + j, square + j);
-        double middle[FC_NORM_COLUMNS], rest[FC_NORM_COLUMNS];
-        for (j = 0; j < columns; j++) {
-            double d = (double)apart[j], r = (double)square[j] - d * d * share;
-            middle[j] = (double)high[j] + d * share, rest[j] = r > 0 ? r : 0;
-        }
-        for (j = 0; missed && j < columns; j++)
-            if (!isfinite(square[j]) || FN(missed)(count, (double)apart[j], (double)square[j])) {
-                fc_moments m = {0, 0, 0};
-                FN(moments_in_double)(at + j, n, row, &m);
-                middle[j] = m.mean, rest[j] = m.squares;
-            }
-        for (j = 0; j < columns && from == r0; j++)
-            mean[j] = middle[j], squares[j] = rest[j];
-        for (j = 0; j < columns && from > r0; j++) { /* as fc_merge */
-            double step = middle[j] - mean[j];
-            mean[j] += isfinite(step) ? step * count / total : middle[j];
-            squares[j] += rest[j] + step * step * before * count / total;
-        }
-    }
-}
-
-/* sums[j] = sum of g, products[j] = sum of g * (x - high), of rows r0 to r1. */
-FC_INLINE void FN(column_products)(const real *g, const real *x, ptrdiff_t row, int64_t n, int vectors, int64_t some,
-                                   const real *high, real *sums, real *products)
-{
-    vec h[4], s[4], r[4];
-    FC_UNROLL for (int j = 0; j < vectors; j++)
-        h[j] = FN(load)(high + j * VL), s[j] = r[j] = FN(zero)();
-    for (int64_t i = 0; i < n; i++, g += row, x += row)
-        FC_UNROLL for (int j = 0; j < vectors; j++) {
-            __builtin_prefetch(g + FC_NORM_DOWN * row + j * VL);
-            __builtin_prefetch(x + FC_NORM_DOWN * row + j * VL);
-            vec v = FN(load_some)(g + j * VL, some);
-            s[j] += v;
-            r[j] += v * (FN(load_some)(x + j * VL, some) - h[j]);
-        }
-    FC_UNROLL for (int j = 0; j < vectors; j++)
-        FN(store)(sums + j * VL, s[j]), FN(store)(products + j * VL, r[j]);
-}
-
-static void FN(products_of_columns)(const real *g, const real *x, ptrdiff_t row, int64_t columns, int64_t r0, int64_t r1,
-                                    const real *high, double *restrict sums, double *restrict products)
-{
-    real sum[FC_NORM_COLUMNS], product[FC_NORM_COLUMNS];
-    memset(sums, 0, (size_t)columns * sizeof(double));
-    memset(products, 0, (size_t)columns * sizeof(double));
-    for (int64_t from = r0; from < r1; from += FC_NORM_ROWS) {
-        const int64_t n = fc_min(r1 - from, FC_NORM_ROWS), at = from * row;
-        int64_t j = 0;
-        for (; j + 4 * VL <= columns; j += 4 * VL)
-            FN(column_products)(g + at + j, x + at + j, row, n, 4, VL, high + j, sum + j, product + j);
-        for (; j < columns; j += VL)
-            FN(column_products)(g + at + j, x + at + j, row, n, 1, fc_min(VL, columns - j), high + j, sum + j, product + j);
-        for (j = 0; j < columns; j++)
-            sums[j] += (double)sum[j], products[j] += (double)product[j];
-    }
-}
-
-/* Of the columns of some sets, in place: means and sums of squares of the sets, or their sums. */
-static void FN(merge_columns)(int64_t sets, int64_t pixels, double rows, double *mean, double *squares)
-{
-    for (int64_t i = 0; i < sets && pixels > 1; i++) {
-        double middle = 0, rest = 0, apart = 0;
-        for (int64_t j = i * pixels; j < (i + 1) * pixels; j++)
-            middle += mean[j], rest += squares[j];
-        middle /= (double)pixels;
-        for (int64_t j = i * pixels; j < (i + 1) * pixels; j++)
-            apart += (mean[j] - middle) * (mean[j] - middle);
-        mean[i] = middle, squares[i] = rest + rows * apart;
-    }
-}
-
-static void FN(add_columns)(int64_t sets, int64_t pixels, double *sums)
-{
-    for (int64_t i = 0; i < sets && pixels > 1; i++) {
-        double all = 0;
-        for (int64_t j = i * pixels; j < (i + 1) * pixels; j++)
-            all += sums[j];
-        sums[i] = all;
-    }
-}
-
-/* Means and variances of some sets: those given, or those of their parts. */
-static void FN(columns_moments)(const fc_plan *plan, const FN(norm_numbers) *to, int64_t set0, int64_t sets, FN(norm_table) *t)
-{
-    const FN(norm_state) *s = (const void *)plan->state;
-    const double *given = s->moments ? (const double *)to->moments + set0 : to->mean + set0;
     for (int64_t i = 0; i < sets; i++)
-        t->mean[i] = given[i], t->var[i] = given[s->sets + i];
-    for (int64_t part = 1; s->moments && part < s->parts; part++) {
-        const double *next = given + part * 2 * s->sets, before = (double)(part * s->depth);
-        const double count = (double)fc_min(s->depth, s->terms - part * s->depth), total = before + count;
-        for (int64_t i = 0; i < sets; i++) {
-            double step = next[i] - t->mean[i];
-            t->mean[i] += isfinite(step) ? step * count / total : next[i];
-            t->var[i] += next[s->sets + i] + step * step * before * (double)s->pixels * count / total;
-        }
-    }
-    for (int64_t i = 0; s->moments && i < sets; i++)
         t->var[i] /= s->values;
 }
 
-/* The table of some sets for their result; statistics and sums that are results, too, go where they belong if this is the `last`
- * to need them. */
-static void FN(columns_table)(const fc_plan *plan, const FN(norm_numbers) *to, int64_t set0, int64_t sets, int last, FN(norm_table) *t)
+/* Sums of some sets from their columns and bands. */
+static void FN(columns_sums)(const FN(norm_state) *s, const fc_call *call, int64_t set0, int64_t sets, int which, double *sums)
 {
-    const FN(norm_state) *s = (const void *)plan->state;
-    double sum[FC_NORM_MANY] = {0}, product[FC_NORM_MANY] = {0};
-    for (int64_t part = 0; s->sums && part < s->parts; part++) {
-        const double *next = to->slot + part * 2 * s->sets + set0;
-        for (int64_t i = 0; i < sets; i++)
-            sum[i] += next[i], product[i] += next[s->sets + i];
+    memset(sums, 0, (size_t)sets * sizeof *sums);
+    for (int64_t part = 0; part < s->parts; part++) {
+        const double *from = FN(column_parts)(s, call, part, which) + set0 * s->pixels;
+        for (int64_t i = 0; i < sets && s->pixels == 1; i++)
+            sums[i] += from[i];
+        for (int64_t i = 0; i < sets && s->pixels > 1; i++, from += s->pixels)
+            for (int64_t j = 0; j < s->pixels; j++)
+                sums[i] += from[j];
     }
-    if (s->sums)
-        FN(shares_of)(s, to->weight, set0, sets, t, sum, product, product);
-    if (!s->own || !s->sums)
-        memset(t->shares, 0, sizeof t->shares);
-    for (int64_t i = 0; i < sets && last && s->moments; i++)
-        to->mean[set0 + i] = t->mean[i], to->var[set0 + i] = t->var[i];
-    for (int64_t i = 0; i < sets && last && s->sums; i++)
-        to->sums[set0 + i] = sum[i], to->products[set0 + i] = product[i];
 }
 
-typedef struct {
-    real high[FC_NORM_COLUMNS], scale[FC_NORM_COLUMNS], slope[FC_NORM_COLUMNS], shift[FC_NORM_COLUMNS];
-} FN(column_factors);
-
-/* Some vectors of columns of all rows of a part, the last rows first: they lie nearest. */
-FC_INLINE void FN(columns_result)(const real *g, const real *x, real *y, ptrdiff_t row, int64_t n, int vectors, int64_t some,
-                                  int64_t at, const FN(column_factors) *f, const int forward, const int own)
-{
-    vec h[4], scale[4], slope[4], shift[4];
-    FC_UNROLL for (int j = 0; j < vectors; j++) {
-        h[j] = FN(load)(f->high + at + j * VL), scale[j] = FN(load)(f->scale + at + j * VL);
-        slope[j] = FN(load)(f->slope + at + j * VL), shift[j] = FN(load)(f->shift + at + j * VL);
-    }
-    for (int64_t i = n - 1; i >= 0; i--)
-        FC_UNROLL for (int j = 0; j < vectors; j++) {
-            const ptrdiff_t k = i * row + at + j * VL;
-            vec v;
-            if (forward)
-                v = (FN(load_some)(x + k, some) - h[j]) * scale[j] + shift[j];
-            else
-                v = FN(load_some)(g + k, some) * scale[j];
-            if (!forward && own)
-                v += (FN(load_some)(x + k, some) - h[j]) * slope[j] + shift[j];
-            FN(store_some)(y + k, v, some);
-        }
-}
-
-static void FN(norm_columns)(const fc_plan *plan, const fc_call *call, int phase, int64_t set0, int64_t part)
+static void FN(columns_table)(const fc_plan *plan, const fc_call *call, int phase, int64_t set0)
 {
     const FN(norm_state) *s = (const void *)plan->state;
     const FN(norm_numbers) to = FN(numbers_of)(plan, call);
-    const int forward = plan->problem.op == FC_NORM;
-    const int64_t sets = fc_min(s->wide, s->sets - set0), columns = sets * s->pixels;
-    const ptrdiff_t at = set0 * s->pixels, row = s->image;
-    const int64_t r0 = part * s->depth, r1 = fc_min(s->terms, r0 + s->depth);
-    const real *x = (const real *)call->array[forward ? 0 : 1].data + at, *g = (const real *)call->array[0].data + at;
-    double first[FC_NORM_COLUMNS], second[FC_NORM_COLUMNS];
-    double *to_moments = (double *)to.moments + part * 2 * s->sets + set0, *to_sums = to.slot + part * 2 * s->sets + set0;
-    if (phase == FN(phase_moments)) {
-        FN(moments_of_columns)(x, row, columns, r0, r1, first, second);
-        FN(merge_columns)(sets, s->pixels, (double)(r1 - r0), first, second);
-        for (int64_t i = 0; i < sets; i++)
-            to_moments[i] = first[i], to_moments[s->sets + i] = second[i];
-        return;
-    }
+    const int64_t sets = fc_min(FC_NORM_MANY, s->sets - set0);
+    double sum[FC_NORM_MANY], product[FC_NORM_MANY];
     FN(norm_table) t;
-    FN(column_factors) f = {{0}, {0}, {0}, {0}};
-    FN(columns_moments)(plan, &to, set0, sets, &t);
+    if (s->moments)
+        FN(columns_moments)(s, call, set0, sets, &t);
+    for (int64_t i = 0; i < sets; i++)
+        if (s->moments)
+            to.mean[set0 + i] = t.mean[i], to.var[set0 + i] = t.var[i];
+        else
+            t.mean[i] = to.mean[set0 + i], t.var[i] = to.var[set0 + i];
     FN(centres_of)(plan, sets, &t);
-    if (phase == FN(phase_sums)) {
-        for (int64_t i = 0, j = 0; i < sets; i++)
-            for (int64_t end = j + s->pixels; j < end; j++)
-                f.high[j] = (real)t.high[i];
-        FN(products_of_columns)(g, x, row, columns, r0, r1, f.high, first, second);
-        FN(add_columns)(sets, s->pixels, first);
-        FN(add_columns)(sets, s->pixels, second);
-        for (int64_t i = 0; i < sets; i++)
-            to_sums[i] = first[i], to_sums[s->sets + i] = second[i];
+    memset(t.shares, 0, sizeof t.shares);
+    if (s->sums && (s->own || phase == FN(phase_weights))) {
+        FN(columns_sums)(s, call, set0, sets, 0, sum);
+        FN(columns_sums)(s, call, set0, sets, 1, product);
+        FN(shares_of)(s, to.weight, set0, sets, &t, sum, product, product);
+        FN(grads_of)(s, &to, set0, sets, sum, product);
+    }
+    if (phase == FN(phase_weights))
         return;
+    FN(plane_factors) f;
+    FN(factors_of_sets)(plan, &to, set0, sets, &t, &f);
+    const real *each[4] = {f.high, f.scale, f.slope, f.shift};
+    for (int k = 0; k < 4; k++) {
+        real *factor = FN(column_factors)(s, call, k) + set0 * s->pixels;
+        if (s->pixels == 1)
+            memcpy(factor, each[k], (size_t)sets * sizeof(real));
+        for (int64_t i = 0; i < sets && s->pixels > 1; i++)
+            for (int64_t j = 0; j < s->pixels; j++)
+                *factor++ = each[k][i];
     }
-    FN(columns_table)(plan, &to, set0, sets, part == 0, &t);
-    real *y = call->array[3].data ? (real *)call->array[3].data + at + r0 * row : NULL;
-    if (!y)
-        return;
-    for (int64_t i = 0, weight = FN(first_weight)(s, set0); i < sets; i++, weight = weight + 1 < s->period ? weight + 1 : 0) {
-        const FN(factors) one = FN(factors_of)(plan, &to, weight, &t, i);
-        for (int64_t j = i * s->pixels; j < (i + 1) * s->pixels; j++)
-            f.high[j] = one.high, f.scale[j] = one.scale, f.slope[j] = one.slope, f.shift[j] = one.shift;
+}
+
+/* ---- the result ---- */
+
+enum { FN(columns_forward), FN(columns_scaled), FN(columns_scaled_and_summed), FN(columns_back) };
+
+/* Some rows of it; sums go to `to`. */
+FC_INLINE void FN(result_lanes)(const real *g, const real *x, real *y, ptrdiff_t row, int rows, int64_t at, int64_t some,
+                                const real *factors, ptrdiff_t step, FN(column_sums) *to, const int kind)
+{
+    const vec h = FN(load_some)(factors + at, some), scale = FN(load_some)(factors + step + at, some);
+    vec slope = h, shift = h, a = h, b = h;
+    if (kind == FN(columns_back))
+        slope = FN(load_some)(factors + 2 * step + at, some);
+    if (kind == FN(columns_back) || kind == FN(columns_forward))
+        shift = FN(load_some)(factors + 3 * step + at, some);
+    if (kind == FN(columns_scaled_and_summed))
+        a = FN(load)(to->first + at), b = FN(load)(to->second + at);
+    FC_UNROLL for (int r = 0; r < rows; r++) {
+        const ptrdiff_t k = r * row + at;
+        if (kind == FN(columns_forward)) {
+            FN(store_some)(y + k, (FN(load_some)(x + k, some) - h) * scale + shift, some);
+            continue;
+        }
+        const vec v = FN(load_some)(g + k, some);
+        if (kind == FN(columns_scaled_and_summed))
+            a += v, b += v * (FN(load_some)(x + k, some) - h);
+        if (kind == FN(columns_back))
+            FN(store_some)(y + k, v * scale + ((FN(load_some)(x + k, some) - h) * slope + shift), some);
+        else
+            FN(store_some)(y + k, v * scale, some);
     }
-    g += r0 * row, x += r0 * row;
-    int64_t j = 0;
-#define FC_COLUMNS_RESULT(forward, own)                                                                     \
-    for (; j + 4 * VL <= columns; j += 4 * VL)                                                              \
-        FN(columns_result)(g, x, y, row, r1 - r0, 4, VL, j, &f, forward, own);                              \
-    for (; j < columns; j += VL)                                                                            \
-        FN(columns_result)(g, x, y, row, r1 - r0, 1, fc_min(VL, columns - j), j, &f, forward, own)
-    if (forward) {
-        FC_COLUMNS_RESULT(1, 0);
-    } else if (s->own) {
-        FC_COLUMNS_RESULT(0, 1);
-    } else {
-        FC_COLUMNS_RESULT(0, 0);
+    if (kind == FN(columns_scaled_and_summed))
+        FN(store)(to->first + at, a), FN(store)(to->second + at, b);
+}
+
+#define FC_COLUMNS_RESULT(NAME)                                                                                             \
+    static void FN(NAME##_band)(const real *g, const real *x, real *y, ptrdiff_t row, int64_t columns, int64_t n,           \
+                                const real *factors, ptrdiff_t step, FN(column_sums) *to)                                   \
+    {                                                                                                                       \
+        for (int64_t i = 0, rows; i < n; i += rows, g += rows * row, x += rows * row, y += rows * row) {                    \
+            int64_t j = 0;                                                                                                  \
+            rows = i + FC_RESULT_DOWN <= n ? FC_RESULT_DOWN : 1;                                                                \
+            for (; j + VL <= columns && rows > 1; j += VL)                                                                  \
+                FN(result_lanes)(g, x, y, row, FC_RESULT_DOWN, j, VL, factors, step, to, FN(NAME));                           \
+            for (; j + VL <= columns; j += VL)                                                                              \
+                FN(result_lanes)(g, x, y, row, 1, j, VL, factors, step, to, FN(NAME));                                      \
+            if (j < columns && rows > 1)                                                                                    \
+                FN(result_lanes)(g, x, y, row, FC_RESULT_DOWN, j, columns - j, factors, step, to, FN(NAME));                  \
+            else if (j < columns)                                                                                           \
+                FN(result_lanes)(g, x, y, row, 1, j, columns - j, factors, step, to, FN(NAME));                             \
+        }                                                                                                                   \
     }
+FC_COLUMNS_RESULT(columns_forward)
+FC_COLUMNS_RESULT(columns_scaled)
+FC_COLUMNS_RESULT(columns_scaled_and_summed)
+FC_COLUMNS_RESULT(columns_back)
 #undef FC_COLUMNS_RESULT
+
+static void FN(columns_run)(const fc_plan *plan, const fc_call *call, ptrdiff_t stage, ptrdiff_t task, FN(column_sums) *sums)
+{
+    const FN(norm_state) *s = (const void *)plan->state;
+    const int phase = s->phase[stage], forward = plan->problem.op == FC_NORM, both = s->sums && !s->own;
+    if (phase == FN(phase_table) || phase == FN(phase_weights)) {
+        FN(columns_table)(plan, call, phase, task * FC_NORM_MANY);
+        return;
+    }
+    const int64_t blocks = fc_ceil_div(s->image, s->wide), part = task / blocks, column = task % blocks * s->wide;
+    const int64_t columns = fc_min(s->wide, s->image - column), n = fc_min(s->depth, s->terms - part * s->depth);
+    const ptrdiff_t at = part * s->depth * s->image + column;
+    const real *x = (const real *)call->array[forward ? 0 : 1].data + at, *g = (const real *)call->array[0].data + at;
+    real *y = call->array[3].data ? (real *)call->array[3].data + at : NULL;
+    double *first = FN(column_parts)(s, call, part, 0) + column, *second = FN(column_parts)(s, call, part, 1) + column;
+    const real *factors = FN(column_factors)(s, call, 0) + column;
+    if (phase == FN(phase_moments)) {
+        FN(column_moments)(x, s->image, columns, n, sums, first, second);
+        return;
+    }
+    if (phase == FN(phase_sums)) {
+        const double *mean = FN(numbers_of)(plan, call).mean;
+        for (int64_t j = 0; j < columns; j++)
+            sums->high[j] = (real)mean[s->pixels == 1 ? column + j : (column + j) / s->pixels];
+        FN(column_products)(g, x, s->image, columns, n, sums);
+    } else if (forward) {
+        FN(columns_forward_band)(g, x, y, s->image, columns, n, factors, FN(column_step)(s), sums);
+    } else if (s->own && y) {
+        FN(columns_back_band)(g, x, y, s->image, columns, n, factors, FN(column_step)(s), sums);
+    } else if (both && y) {
+        memset(sums->first, 0, sizeof sums->first), memset(sums->second, 0, sizeof sums->second);
+        FN(columns_scaled_and_summed_band)(g, x, y, s->image, columns, n, factors, FN(column_step)(s), sums);
+    } else if (both) {
+        memcpy(sums->high, factors, (size_t)columns * sizeof(real));
+        FN(column_products)(g, x, s->image, columns, n, sums);
+    } else if (y) {
+        FN(columns_scaled_band)(g, x, y, s->image, columns, n, factors, FN(column_step)(s), sums);
+    }
+    for (int64_t j = 0; j < columns && (phase == FN(phase_sums) || both); j++)
+        first[j] = (double)sums->first[j], second[j] = (double)sums->second[j];
 }
