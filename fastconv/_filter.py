@@ -29,6 +29,7 @@ MODES = {
     "wrap": 3,
 }
 _LEAST_SEPARABLE = 25  # taps; below, two passes take longer than the whole kernel at once
+_LONGEST = 512  # taps along an axis that float32 may sum up: of 1000 its error passes 1e-6
 _LARGE = 2**23  # elements: stored past the caches, but not by two passes, which then lose with 25 taps as well
 
 
@@ -212,9 +213,25 @@ def _separable(pic: Picture, column: Array, row: Array, before: tuple[int, int])
         _pass(beyond, pic.target.copy(), row[None], (1, row.size), (0, before[1]), "direct")
 
 
+def _weigh_in_float64(pic: Picture, weights: Array | tuple[Array, Array], before: tuple[int, int]) -> None:
+    finer = pic._replace(
+        source=pic.source.astype(np.float64), target=np.empty(pic.target.shape), cval=pic.cval.astype(np.float64)
+    )
+    if isinstance(weights, np.ndarray):
+        weigh(finer, weights.astype(np.float64), before)
+    else:
+        weigh(finer, (weights[0].astype(np.float64), weights[1].astype(np.float64)), before)
+    with np.errstate(over="ignore"):
+        pic.target[...] = finer.target
+
+
 def weigh(pic: Picture, weights: Array | tuple[Array, Array], before: tuple[int, int]) -> None:
     """Write the image weighted by a kernel, or by a column and a row, into the picture's result."""
     if not pic.source.size:
+        return
+    longest = max(weights.shape) if isinstance(weights, np.ndarray) else max(weights[0].size, weights[1].size)
+    if pic.target.dtype == np.float32 and longest > _LONGEST:
+        _weigh_in_float64(pic, weights, before)
         return
     if isinstance(weights, np.ndarray):
         high, wide = weights.shape

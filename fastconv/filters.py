@@ -121,7 +121,8 @@ def _bell(sigma: float, truncate: float, dtype: np.dtype[Any]) -> Array:
     radius = int(truncate * sigma + 0.5)
     if radius == 0:
         return np.ones(1, dtype)
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    with np.errstate(over="ignore"):  # the square, of the least sigmas: such weights are 0
+        weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     bell: Array = (weights / weights.sum()).astype(dtype)
     return bell
 
@@ -265,8 +266,10 @@ def correlate(
     Notes
     -----
     The result is within ``1e-6 * max |image| * sum |weights|`` of SciPy's in float32, flat images included: long sums
-    are cut. A kernel that is a column times a row, up to rounding, is applied as these two. In float32 larger ones,
-    from about 9x9, go by Fourier transforms, whose error is one of the brightest pixels around, also where it is dark;
+    are cut, and those of more than 512 taps along an axis taken in float64. (In mode "reflect" SciPy 1.17's own
+    ``correlate`` reads beside the image where a kernel is many times as large; this one does not.) A kernel that is a
+    column times a row, up to rounding, is applied as these two. In float32 larger ones, from about 9x9, go by Fourier
+    transforms, whose error is one of the brightest pixels around, also where it is dark;
     ``fastconv.set_precision("highest")`` keeps to plain sums. What is not finite shows where a weight meets it, also a
     weight of 0 (which SciPy leaves out), and nowhere else.
 

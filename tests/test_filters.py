@@ -173,6 +173,22 @@ def test_flat_images_stay_flat(value: float) -> None:
             assert np.abs(got - expected).max() < 1e-6 * abs(value) * weights.sum()
 
 
+@pytest.mark.parametrize("size", [(700, 1), (1, 3000), (2000, 2000), (10**6, 1)])
+def test_windows_of_thousands_of_pixels(size: tuple[int, int]) -> None:
+    """Far larger than the image, of which they see the mean; sums of float32 alone would be off by up to 1e-3."""
+    x = np.random.default_rng(13).random((8, 9), np.float32)
+    deep = x.astype(np.float64)
+    assert _error(filters.box(x, size), filters.box(deep, size).astype(np.float32), x, 1.0) < 1e-6
+    if max(size) < 10**6:
+        w = np.random.default_rng(14).random(size, np.float32)
+        assert _error(filters.correlate(x, w), filters.correlate(deep, w).astype(np.float32), x, w) < 1e-6
+
+
+def test_the_least_sigma() -> None:
+    x = np.random.default_rng(15).random((5, 6))
+    np.testing.assert_array_equal(filters.gaussian(x, 1e-300, truncate=1e301), x)
+
+
 def test_kernels_come_apart_up_to_rounding() -> None:
     rng = np.random.default_rng(13)
     for dtype in DTYPES:
