@@ -115,7 +115,8 @@ class ReceptiveField:
     """The box of inputs that one output of a stack of layers sees.
 
     Output o (0, 1, ...) along an axis sees the inputs from ``start + o * stride`` to ``start + o * stride + size - 1``;
-    those outside the input are padding.
+    those outside the input are padding, of whatever kind. Behind an adaptive pooling whose windows differ, as they do
+    where sides do not divide, the box is one that holds each output's own.
 
     Attributes
     ----------
@@ -146,8 +147,8 @@ class ReceptiveField:
         Parameters
         ----------
         layer : Module or Window
-            A layer of `fastconv.nn`. What has no window (activations, normalisation in evaluation, dropout) changes
-            nothing.
+            A layer of `fastconv.nn`. What has no window (activations, normalisation, dropout) changes nothing: what
+            normalisation and softmax divide by counts as a constant.
         spatial : sequence of int, optional
             The sides of that layer's input; ``padding="same"`` with a stride and adaptive pooling need them.
 
@@ -213,17 +214,26 @@ class ReceptiveField:
 
         With the sides of the network's input in `spatial`, padding is cut off.
 
+        Raises
+        ------
+        TypeError, ValueError
+            When `position` or `spatial` has not one number for each axis.
+
         Examples
         --------
         >>> receptive_field([Window(3, padding=1)] * 2).span((0,)), receptive_field([Window(3, 2, 1)]).span((4,), (9,))
         (((-2, 3),), ((7, 9),))
         """
+        n = len(self.size)
+        if spatial is not None:
+            spatial = check.sizes("span", "spatial", spatial, n, 1)
+            if self.whole:
+                return tuple((0, side) for side in spatial)
+        position = check.sizes("span", "position", position, n)
         first = [s + o * step for s, o, step in zip(self.start, position, self.stride, strict=True)]
         spans = tuple((a, a + size) for a, size in zip(first, self.size, strict=True))
         if spatial is None:
             return spans
-        if self.whole:
-            return tuple((0, side) for side in spatial)
         return tuple((max(0, a), min(side, b)) for (a, b), side in zip(spans, spatial, strict=True))
 
     def _with(self, kernel: Any, stride: Any, dilation: Any, lows: Any) -> ReceptiveField:
@@ -235,19 +245,22 @@ class ReceptiveField:
         )
 
     def _through_adaptive(self, layer: Any, spatial: Sequence[int] | None) -> ReceptiveField:
-        """Windows of an adaptive pooling: regular where sides divide, else the widest counts for all."""
+        """Windows of an adaptive pooling: regular where sides divide, else a box that holds each of them."""
         n = len(self.size)
         wanted = layer.output_size if isinstance(layer.output_size, tuple) else (layer.output_size,) * n
         if all(size == 1 for size in wanted):  # global: each output sees all
             return ReceptiveField(self.size, self.stride, self.start, whole=True)
         if spatial is None:
             raise ValueError(f"ReceptiveField: {layer!r} needs spatial, the sides of its input, received spatial=None")
-        kernel, stride = [], []
+        kernel, stride, low = [], [], []
         for side, size in zip(spatial, wanted, strict=True):
             out = side if size is None else size
-            kernel.append(max(-(-(i + 1) * side // out) - i * side // out for i in range(out)))
-            stride.append(max(1, side // out))
-        return self._with(kernel, stride, (1,) * n, (0,) * n)
+            step = max(1, round(side / out))
+            first = min(i * side // out - i * step for i in range(out))
+            kernel.append(max(-(-(i + 1) * side // out) - i * step for i in range(out)) - first)
+            stride.append(step)
+            low.append(-first)
+        return self._with(kernel, stride, (1,) * n, low)
 
 
 def receptive_fields(

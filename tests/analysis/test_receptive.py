@@ -75,6 +75,17 @@ def test_arithmetic_equals_the_experiment(name: str) -> None:
         assert field.span(position, shape[1:]) == seen_inputs(net, shape, position)
 
 
+@pytest.mark.parametrize(("side", "out"), [(10, 4), (10, 12), (6, 7), (23, 9), (9, 23)])
+def test_adaptive_windows_that_differ_lie_in_the_box(side: int, out: int) -> None:
+    """Sides that do not divide: no output sees beyond its span."""
+    pool, widest = nn.AdaptiveAvgPool1d(out), -(-side // out) + 1
+    field = receptive_field(pool, (1, side))
+    assert field.size[0] <= widest + abs(side - out * field.stride[0])
+    for o in range(out):
+        (low, high), (first, end) = field.span((o,), (side,))[0], seen_inputs(pool, (1, side), (o,))[0]
+        assert low <= first < end <= high
+
+
 def test_lenet_sees_the_whole_digit() -> None:
     net = models.LeNet5(generator=0)
     fields = dict(receptive_fields(net, (1, 32, 32)))
@@ -140,6 +151,9 @@ def test_branches() -> None:
         (lambda: receptive_field([nn.AdaptiveAvgPool2d(2)]), ValueError, "needs spatial"),
         (lambda: seen_inputs(nn.ReLU(), (1, 3, 3), (3, 0)), ValueError, r"position must lie in \(3, 3\)"),
         (lambda: seen_inputs(lambda x: np.zeros((1, 1, 2)), (1, 3), (0,)), ValueError, "sees no input"),
+        (lambda: _short().span((1, 2)), ValueError, r"span: position must have 1 entries, received position=\(1, 2\)"),
+        (lambda: _short().span((1,), (2, 3)), ValueError, "span: spatial must have 1 entries"),
+        (lambda: _short().span((1.5,)), TypeError, "position must be made of integers"),  # type: ignore[arg-type]
         (lambda: _short().union(_short().through(Window(1, 2))), ValueError, "same stride"),
     ],
 )
