@@ -54,7 +54,8 @@ class _Local:
 
     def by_group(self, array: Array, axis: int) -> Array:
         """Split the channels on ``axis`` into (G, channels / G)."""
-        return array.reshape(*array.shape[:axis], self.groups, -1, *array.shape[axis + 1 :])
+        each = array.shape[axis] // self.groups
+        return array.reshape(*array.shape[:axis], self.groups, each, *array.shape[axis + 1 :])
 
 
 def _forward(
@@ -68,7 +69,7 @@ def _forward(
     y = np.zeros((len(x), call.groups, kernels.shape[n + 1], *out), x.dtype)
     for tap, read in call.window.taps():  # weights (*T, G, O, C), inputs (N, G, C, *T)
         y += np.einsum("...goc,ngc...->ngo...", kernels[tap], image[read])
-    y = y.reshape(len(x), -1, *out)
+    y = y.reshape(len(x), call.bias_shape[0], *out)
     if b is not None:
         expect_shape(op, "bias", b, call.bias_shape)
         y += np.moveaxis(call.each(np.moveaxis(b, 0, -1)), -1, 0)

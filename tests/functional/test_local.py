@@ -204,6 +204,7 @@ def test_needs_and_nothing() -> None:
                 assert_same(a, c)
     empty = fc.locally_connected2d(x[:0], w, b, **ONE.options)
     assert empty.shape == (0, *ONE.y_shape[1:])
+    assert_same(reference.locally_connected2d(x[:0], w, b, **ONE.options), empty)
     gx, gw, gb = gradients(ONE, gy[:0], x[:0], w)
     assert gx.shape == (0, *x.shape[1:])
     assert not gw.any()
