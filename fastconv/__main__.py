@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code.
+        The exit code; 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(prog="python -m fastconv", description="Convolution and pooling for NumPy arrays.")
     parser.add_argument("--version", action="version", version=f"fastconv {fc.__version__}")
@@ -36,7 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "info":
         fc.show_config()
         return 0
-    return bench_command.run(options) if options.command == "bench" else demo_command.run(options)
+    try:
+        return bench_command.run(options) if options.command == "bench" else demo_command.run(options)
+    except KeyboardInterrupt:
+        print("fastconv: stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

@@ -83,8 +83,10 @@ def write_tour(folder: Path, *, quick: bool = False) -> Path:
         else:
             sections.append(Section(chapter, stop.name, stop.title, shown.sentence, table=(shown.header, shown.rows)))
     seconds = time.perf_counter() - start
-    closing = f"fastconv {fc.__version__}, {fc.get_num_threads()} threads, {seconds:.0f} seconds for all of it" + (
-        ", in a hurry (--quick): the networks hardly learned." if quick else "."
+    threads = fc.get_num_threads()
+    closing = (
+        f"fastconv {fc.__version__}, {threads} thread{'s' * (threads > 1)}, {seconds:.0f} seconds for all of it"
+        + (", in a hurry (--quick): the networks hardly learned." if quick else ".")
     )
     page = folder / "index.html"
     page.write_text(write(sections, closing), encoding="utf-8")

@@ -136,19 +136,25 @@ def augmentation(material: Material) -> Picture:
 def batches(material: Material) -> Picture:
     """Full batch, mini-batch, stochastic."""
     loader, _, _ = material.samples(32)
-    kinds = {"full batch: 1 step an epoch": None, "mini-batches of 32": 32, "stochastic: 1 image a step": 1}
+    kinds: dict[str, tuple[int | None, float]] = {
+        "full batch: 1 step an epoch": (None, 0.1),
+        "mini-batches of 32": (32, 0.05),
+        "stochastic: 1 image a step": (1, 0.005),
+    }
     lines = {}
-    for name, size in kinds.items():
+    for name, (size, rate) in kinds.items():
         model = models.LeNet5(generator=0)
         batch = data.DataLoader(loader.inputs, loader.targets, size, shuffle=size is not None, generator=0)
-        optimizer = optim.SGD(model.parameters(), lr=0.1 if size is None else 0.05 if size > 1 else 0.005)
+        optimizer = optim.SGD(model.parameters(), lr=rate)
         history = train.fit(model, batch, epochs=material.epochs(6), optimizer=optimizer, progress=False)
         lines[name] = ([epoch.number for epoch in history], [epoch.loss for epoch in history])
     count = len(loader.inputs)
     return Picture(
         figures.curves(lines, "epoch", "training loss", limits=(0, 2.5)),
         f"Gradient descent on LeNet-5. In one epoch of {count} images the full batch takes a single step, mini-batches "
-        f"take {-(-count // 32)}, single images {count}: progress comes with steps.",
+        f"take {-(-count // 32)}, single images {count}: progress comes with steps. (Learning rates, in that order: "
+        + ", ".join(f"{rate:g}" for _, rate in kinds.values())
+        + ".)",
     )
 
 

@@ -74,7 +74,7 @@ def write(sections: list[Section], closing: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Why convolution</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>Why convolution</h1>\n"
         "<p>What a convolution saves, what it keeps, and how networks of convolutions learn: every figure was "
-        "computed by fastconv a moment ago, most from a real photograph and handwritten digits.</p>\n"
+        "computed by fastconv a moment ago, many from a real photograph and handwritten digits.</p>\n"
         f"<nav><ul>\n{contents}\n</ul></nav>\n"
         + "\n".join(body)
         + f'\n<h2>About</h2>\n<p class="soft">{escape(closing)}</p>\n'

@@ -55,11 +55,13 @@ def counted(material: Material) -> Table:
     c5, f6 = analysis.convolution((16, 5, 5), 120, 5, bias=True), full(120, 84, bias=True)
     twelve = analysis.convolution((3, 32, 32), 12, 3, padding="same", bias=True)
     image, wide = (1, 100, 100), (100, 100)
+    alone, grouped, near = full((3, 3), 16), share(16, 9, shared_by=4), share(16, 4, shared_by=4)
+    fewer = [f"{1 - less.weights / alone.weights:.2%} fewer" for less in (grouped, near)]
     three, one = (analysis.convolution((64, 9, 9), 64, side, padding="same").weights for side in (3, 7))
     rows = [
-        ("3x3 image to 16 neurons, fully connected", full((3, 3), 16).weights),
-        ("the same, groups of 4 neurons share weights", share(16, 9, shared_by=4).weights),
-        ("the same, each neuron sees 2x2 pixels", share(16, 4, shared_by=4).weights),
+        ("3x3 image to 16 neurons, fully connected", alone.weights),
+        (f"the same, groups of 4 neurons share weights: {fewer[0]}", grouped.weights),
+        (f"the same, each neuron sees 2x2 pixels: {fewer[1]}", near.weights),
         ("9 inputs through hidden layers of 90 and 50", full(9, 90).weights + full(90, 50).weights),
         ("32x32 image to 500 neurons", full((32, 32), 500).weights),
         ("100x100 image to a 100x100 map, fully connected", full(wide, wide).weights),
@@ -184,8 +186,9 @@ def shifted(material: Material) -> Picture:
     """Shift the input, and the output shifts."""
     return Picture(
         figures.shifts(material.digit, (2, 4)),
-        "A digit, and the same moved down and to the right. What convolution and pooling make of it moves along: "
-        "shifted back, nothing is left over. A fully connected layer gives something else altogether.",
+        "A digit, and the same moved by 2 pixels down and 4 to the right. What convolution makes of it moves along, "
+        "and what pooling does, half as far at a stride of 2: shifted back, nothing is left over. A fully connected "
+        "layer gives something else altogether.",
     )
 
 
@@ -194,8 +197,8 @@ def kept(material: Material) -> Picture:
     """What is kept, and what is not."""
     return Picture(
         figures.kept_and_lost(material.gray[:426]),
-        "Left: convolution keeps step with shifts, not with turns, scale or mirrors. Right: the larger the window of "
-        "a pooling, the less a small shift changes its output.",
+        "Left: a filter f before or after a change T of the image: convolution keeps step with shifts, not with "
+        "turns, scale or mirrors. Right: the larger a pooling's window, the less a small shift changes its output.",
     )
 
 
@@ -236,7 +239,8 @@ def filtered(material: Material) -> Picture:
     return Picture(
         figures.filtered_photograph(material.detail),
         "Box and Gaussian smooth; the Laplacian keeps fine detail; (-1, 0, 1) answers to upright edges (orange: dark "
-        "to the right, violet: bright to the right); the curve detector lights up where a line bends like its own.",
+        "to the right, violet: bright to the right); the curve detector lights up most where bright pixels lie along a "
+        "line that bends like its own.",
     )
 
 
@@ -255,8 +259,8 @@ def template(material: Material) -> Picture:
     """A 3x3 template slides over an image."""
     return Picture(
         figures.template(material.detail),
-        "The response is the number of marked pixels under the template's ones: 4 where all agree. Below: the same "
-        "template, less its mean, over a photograph.",
+        "The response is the number of ones under the template's own: 4 where all of them meet. Below: the same "
+        "template, less its mean, over a photograph: violet where the image is like it, orange where the opposite.",
     )
 
 

@@ -214,12 +214,12 @@ def test_a_pure_tone_is_heard_at_its_pitch() -> None:
         np.concatenate([np.sin(2 * np.pi * pitch * time) for pitch in (500, 1500)]), names={"low": 0.1}
     )
     strength = axes[1].images[0].get_array()
-    assert strength.shape[0] == len(range(100, 3001, 50))
-    loudest = 100 + 50 * strength.argmax(axis=0)
+    assert strength.shape[0] == len(range(100, 3001, 20))
+    loudest = 100 + 20 * strength.argmax(axis=0)
     assert loudest[5] == 500
     assert loudest[-5] == 1500
     left, right, low, high = axes[1].images[0].get_extent()
-    assert (low, high) == (75, 3025)
+    assert (low, high) == (90, 3010)
     np.testing.assert_allclose((left, right), ((256 - 20) / 8000, (256 + 40 * 107 + 20) / 8000))
     assert texts(axes[0]) == ["low"]
 

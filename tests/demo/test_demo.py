@@ -82,6 +82,8 @@ def test_the_tour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert f"<td>{number}</td>" in text
     assert "<td>12x32x32</td><td>12x16x16</td>" in text  # "same" padding, and pooling that keeps the depth
+    assert "75.00% fewer" in text
+    assert "88.89% fewer" in text
     assert "in a hurry" in text
 
 
@@ -119,6 +121,15 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr("fastconv._extras.importlib.import_module", missing)
     assert main(["demo", "unused"]) == 2
     assert 'need matplotlib: pip install "fastconv[demo]"' in capsys.readouterr().err
+
+
+def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(folder: Path, *, quick: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastconv.demo.command.write_tour", stopped)
+    assert main(["demo", "unused"]) == 130
+    assert capsys.readouterr().err == "fastconv: stopped\n"
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from fastconv._extras import require
 
 __all__ = [
     *("BLUE", "COLOURS", "GRAY", "GREEN", "ORANGE", "PURPLE", "RED", "SKY"),
-    *("drawn", "numbers", "panels", "show", "taken"),
+    *("drawn", "ink", "numbers", "panels", "show", "taken", "write_values"),
 ]
 
 Array = NDArray[Any]
@@ -32,6 +32,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY = (
     "#777777",
 )
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GRAY)
+
+_INK = {ORANGE: "#946200", GREEN: "#007a59", RED: "#b84f00", PURPLE: "#a34e7c", SKY: "#1a77ae"}
 
 _STYLE = {
     "font.size": 11,
@@ -101,6 +103,19 @@ def show(
     axes.set(title=title, xticks=[], yticks=[])
     axes.spines[:].set_visible(True)
     return drawn_image
+
+
+def ink(colour: str) -> str:
+    """Return a colour for text: darker than a line's where letters of that colour would be faint on white."""
+    return _INK.get(colour, colour)
+
+
+def write_values(axes: Any, values: Array, largest: float, size: float = 11) -> None:
+    """Write numbers onto an image, but for NaN; white where the colours, which end at `largest`, are dark."""
+    for (h, w), value in np.ndenumerate(values):
+        if value == value:
+            colour = "white" if abs(value) > 0.6 * largest else "black"
+            axes.text(w, h, f"{value:g}", ha="center", va="center", fontsize=size, color=colour)
 
 
 def numbers(axes: Any, values: Array, title: str = "", *, marked: Array | None = None, size: float = 11) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 import fastconv as fc
 from fastconv import _check as check
 from fastconv import nn
-from fastconv.analysis.figures._style import BLUE, GRAY, GREEN, ORANGE, RED, drawn, numbers, panels, show, taken
+from fastconv.analysis.figures._style import BLUE, GRAY, GREEN, ORANGE, RED, drawn, ink, numbers, panels, show, taken
 from fastconv.analysis.matrix import jacobian
 from fastconv.analysis.measures import equivariance_error, invariance_error, translate
 
@@ -355,7 +355,7 @@ def kept_and_lost(image: ArrayLike) -> Any:
 
         changes = [100 * invariance_error(inner, edges, step) for step in steps]
         axes[1].plot(steps, changes, color=colour, marker=marker, markersize=4)
-        axes[1].text(steps[-1] + 0.4, changes[-1], name, color=colour, va="center", fontsize=10)
+        axes[1].text(steps[-1] + 0.4, changes[-1], name, color=ink(colour), va="center", fontsize=10)
     axes[1].set(title="shift of the input: change\nof the pooled edges, %", xlabel="shift, pixels", xlim=(0, 17.5))
     axes[1].set_xticks([0, 5, 10])
     return axes

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 import fastconv as fc
 from fastconv import _check as check
 from fastconv import nn, optim
-from fastconv.analysis.figures._style import BLUE, GREEN, ORANGE, RED, drawn, panels, taken
+from fastconv.analysis.figures._style import BLUE, GREEN, ORANGE, RED, drawn, ink, panels, taken
 from fastconv.analysis.measures import dead_units
 
 __all__ = ["descent", "dying_units", "losses"]
@@ -108,7 +108,7 @@ def descent(steps: int = 40, seed: int = 0) -> Any:
     for line, goal, colour in zip(np.transpose(weights), wanted.ravel(), (BLUE, GREEN, ORANGE), strict=True):
         axes[1].plot([0, steps], [goal, goal], color=colour, linewidth=1, linestyle=":")
         axes[1].plot(line, color=colour)
-        axes[1].text(steps + 1, line[-1], f"{goal:g}", color=colour, va="center")
+        axes[1].text(steps + 1, line[-1], f"{goal:g}", color=ink(colour), va="center")
     axes[1].set(title="the three weights", xlabel="step", ylim=(-1.25, 1.25))
     return axes
 
@@ -164,6 +164,8 @@ def dying_units(
         model[1].bias.data -= model[:2](x).max(axis=0) + 0.5  # type: ignore[attr-defined]  # so that no sum is above 0
         axes[1].plot(_train(model, x, y, 0.3, 2 * epochs), color=colour, marker=marker, markersize=5)
     axes[0].set(title="dead units after training, %", xscale="log", xlabel="learning rate", ylim=(-4, 104))
+    axes[0].set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes[0].minorticks_off()
     axes[0].legend(loc="upper left")
     axes[1].set(title="training loss: all sums start below 0", xlabel="epoch", ylim=(0, 2.6))
     return axes

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastconv import _check as check
 from fastconv import nn
 from fastconv._extras import require
-from fastconv.analysis.figures._style import BLUE, COLOURS, GRAY, GREEN, ORANGE, RED, drawn, panels, show, taken
+from fastconv.analysis.figures._style import BLUE, COLOURS, GRAY, GREEN, ORANGE, RED, drawn, ink, panels, show, taken
 from fastconv.analysis.measures import gradient_by_depth
 
 __all__ = [
@@ -245,7 +245,7 @@ def residual_identity(image: ArrayLike) -> Any:
     for parameter in body.parameters():
         parameter.data[...] = 0
     block = nn.Residual(body, activation=nn.ReLU())
-    axes = panels(7.2, 2.4, 1, 3)
+    axes = panels(7.2, 0.4 + 2.3 * x.shape[2] / x.shape[3], 1, 3)
     show(axes[0], x[0, 0], "x", vmin=0, vmax=x.max())
     show(axes[1], body(x)[0, 0], "plain: F(x) = 0", vmin=0, vmax=x.max())
     difference = float(np.abs(block(x) - x).max())
@@ -399,7 +399,7 @@ def confusion(matrix: ArrayLike) -> Any:
             axes.text(w, h, str(count), ha="center", va="center", fontsize=10, color="white" if dark else "black")
     right = np.trace(counts) / counts.sum()
     axes.set(
-        title=f"accuracy {right:.2%} of {counts.sum()} images", xlabel="read as", ylabel="class",
+        title=f"accuracy {right:.2%} of {counts.sum()} images", xlabel="read as", ylabel="true class",
         xticks=range(len(counts)), yticks=range(len(counts)),
     )  # fmt: skip
     return axes
@@ -495,7 +495,7 @@ def regularised_maps(maps: ArrayLike, seed: int = 0) -> Any:
         row[3].set(yticks=[])
     axes[0, 3].set_title("values of the three")
     for channel, colour in enumerate((BLUE, ORANGE, GREEN)):
-        axes[0, channel].set_title(f"map {channel + 1}", color=colour)
+        axes[0, channel].set_title(f"map {channel + 1}", color=ink(colour))
     return axes
 
 

@@ -20,10 +20,12 @@ from fastconv.analysis.figures._style import (
     ORANGE,
     RED,
     drawn,
+    ink,
     numbers,
     panels,
     show,
     taken,
+    write_values,
 )
 from fastconv.analysis.matrix import Wiring, as_linear, as_matrix, tied_gradient, wiring
 from fastconv.analysis.receptive import output_size, receptive_fields
@@ -131,9 +133,7 @@ def connection_gradients(row: int = 12, kernel: int = 3, tile: int = 2, seed: in
             vmin=-np.abs(grid).max(), vmax=np.abs(grid).max(),
         )  # fmt: skip
         if grid.size <= 2 * kernel:
-            for (h, w), value in np.ndenumerate(grid):
-                dark = abs(value) > 0.6 * np.abs(grid).max()
-                column[2].text(w, h, f"{value:g}", ha="center", va="center", color="white" if dark else "black")
+            write_values(column[2], grid, np.abs(grid).max())
     for panel, text in zip(
         axes[:, 0],
         (f"gradients to {row} inputs", f"{g.size} outputs: products", "gradients of\nthe weights"),
@@ -216,7 +216,7 @@ def parameters_by_side(sides: Sequence[int] = (10, 18, 32, 56, 100, 178, 316, 56
             (sides[-1], weights[-1]),
             (8, -4),
             textcoords="offset points",
-            color=colour,
+            color=ink(colour),
             annotation_clip=False,
         )
     axes.set(
@@ -224,7 +224,7 @@ def parameters_by_side(sides: Sequence[int] = (10, 18, 32, 56, 100, 178, 316, 56
         yscale="log",
         xlabel="side of the image, pixels",
         ylabel="weights",
-        xlim=(sides[0], sides[-1] * 1.9),
+        xlim=(sides[0] / 1.1, sides[-1] * 1.9),
     )
     axes.grid(which="major", alpha=0.3)
     axes.legend(loc="upper left")
@@ -342,9 +342,9 @@ def seen_through_layers(depth: int = 5, kernel: int = 3) -> Any:
                     axes.plot([unit, unit + k], [level, level + 1], color=line, linewidth=1.2, zorder=0)
         size = 1 + 2 * half * (depth - level)
         axes.text(-0.8, level, f"{size}", ha="right", va="center", color=BLUE)
-        axes.text(width - 0.2, level, f"{1 + 2 * half * level}", ha="left", va="center", color="#9a6a00")
+        axes.text(width - 0.2, level, f"{1 + 2 * half * level}", ha="left", va="center", color=ink(ORANGE))
     axes.text(-0.8, depth + 0.5, "seen", ha="right", color=BLUE)
-    axes.text(width - 0.2, depth + 0.5, "reached", ha="left", color="#9a6a00")
+    axes.text(width - 0.2, depth + 0.5, "reached", ha="left", color=ink(ORANGE))
     for level in range(depth + 1):
         axes.text(-3.2, level, "input" if level == 0 else f"layer {level}", ha="right", va="center")
     axes.set(xlim=(-6, width + 3), ylim=(-0.4, depth + 0.9))
@@ -435,24 +435,23 @@ def strong_prior(width: int = 8, seed: int = 3) -> Any:
     conv = nn.Conv1d(1, 1, 3, bias=False, dtype=np.float64)
     conv.weight.data[...] = (2, -1, 3)
     shape = (1, width)
-    x, g = (rng.integers(-3, 4, (1, 1, side)).astype(float) for side in (width, width - 2))
+    x, g = (rng.choice([-3.0, -2, -1, 1, 2, 3], (1, 1, side)) for side in (width, width - 2))
     dense = as_linear(conv, shape)
     dense.forward(x[0])[1](g[0])
     conv.forward(x)[1](g)
     gradient = np.asarray(dense.weight.grad)
-    kept = np.where(as_matrix(conv, shape) != 0, gradient, np.nan)
+    matrix = as_matrix(conv, shape)
+    kept = np.where(matrix != 0, gradient, np.nan)
     tied = tied_gradient(conv, shape, gradient).ravel()
     axes = panels(7.2, 5.6, 2, 2).ravel()
-    matrix = as_matrix(conv, shape)
-    largest = np.abs(gradient).max()
-    show(axes[0], np.where(matrix != 0, matrix, np.nan), "1. a convolution as a dense weight", "PuOr", vmin=-4, vmax=4)
-    show(axes[1], gradient, "2. the dense weight's gradient", "PuOr", vmin=-largest, vmax=largest)
-    show(axes[2], kept, "3. where the weight is 0: dropped", "PuOr", vmin=-largest, vmax=largest)
-    for panel, values in zip(axes[:3], (matrix, gradient, kept), strict=True):
-        for (h, w), value in np.ndenumerate(values):
-            if value == value and (panel is not axes[0] or value):
-                dark = abs(value) > 0.6 * (4 if panel is axes[0] else largest)
-                panel.text(w, h, f"{value:g}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    largest = float(np.abs(gradient).max())
+    for panel, values, limit, title in (
+        (axes[0], np.where(matrix != 0, matrix, np.nan), 4.0, "1. a convolution as a dense weight"),
+        (axes[1], gradient, largest, "2. the dense weight's gradient"),
+        (axes[2], kept, largest, "3. where the weight is 0: dropped"),
+    ):
+        show(panel, values, title, "PuOr", vmin=-limit, vmax=limit)
+        write_values(panel, values, limit, 8)
     both = np.stack([tied, np.asarray(conv.weight.grad).ravel()])
     numbers(axes[3], both, "4. along each diagonal: summed", size=13)
     axes[3].set_yticks([0, 1], ["summed", "conv1d's own"])

@@ -83,7 +83,7 @@ def sound(signal: ArrayLike, rate: int = 8000, highest: int = 3000, names: Mappi
     rate : int
         Samples a second.
     highest : int
-        The last of the pitches, which are 50 Hz apart.
+        The last of the pitches, which are 20 Hz apart.
     names : mapping of str to float, optional
         What to write above the sound, and at which second.
 
@@ -102,14 +102,14 @@ def sound(signal: ArrayLike, rate: int = 8000, highest: int = 3000, names: Mappi
     --------
     >>> axes = sound(np.sin(2 * np.pi * 440 * np.arange(2000) / 8000), highest=1000)
     >>> axes[1].get_title()
-    'answers of 19 pairs of filters'
+    'answers of 46 pairs of filters'
     """
     op = "sound"
     x = taken(op, "signal", signal, "(L,)", dtype=np.float64)
     rate, highest = check.integer(op, "rate", rate, 200), check.integer(op, "highest", highest, 100)
     if len(x) < rate * 64 // 1000:
         raise ValueError(f"{op}: signal must last 64 ms or more, received {len(x)} samples, {rate=}")
-    pitches = np.arange(100, highest + 1, 50)
+    pitches = np.arange(100, highest + 1, 20)
     size, hop = rate * 64 // 1000, rate // 200
     phase = 2 * np.pi * np.outer(pitches, np.arange(size) / rate)
     waves = np.stack([np.cos(phase), np.sin(phase)]) * np.hanning(size)
@@ -123,7 +123,7 @@ def sound(signal: ArrayLike, rate: int = 8000, highest: int = 3000, names: Mappi
     start, end = size / 2 / rate, (size / 2 + hop * (strength.shape[1] - 1)) / rate  # middles of the windows
     image = axes[1].imshow(
         strength - strength.max(), "magma", aspect="auto", origin="lower", vmin=-50, vmax=0,
-        extent=(start - hop / 2 / rate, end + hop / 2 / rate, pitches[0] - 25, pitches[-1] + 25),
+        extent=(start - hop / 2 / rate, end + hop / 2 / rate, pitches[0] - 10, pitches[-1] + 10),
     )  # fmt: skip
     axes[1].set(title=f"answers of {len(pitches)} pairs of filters", xlabel="seconds", ylabel="pitch of the filter, Hz")
     axes[1].set_xlim(0, len(x) / rate)
@@ -168,7 +168,13 @@ def word_detector(text: str, word: str) -> Any:
     axes = panels(7.2, 3.0)
     found = response == response.max()
     axes.bar(np.arange(len(response)), response, color=[RED if hit else BLUE for hit in found], width=0.8)
-    axes.set(xlim=(-1, len(text)), ylim=(0, len(word) * 1.15), ylabel="letters that agree", title=f'filter: "{word}"')
+    axes.set(
+        xlim=(-1, len(text)),
+        ylim=(0, len(word) * 1.15),
+        ylabel="letters that agree",
+        title=f'filter: "{word}"',
+        xlabel="letter under the filter's first",
+    )
     axes.set_xticks(np.arange(len(text)), list(text), fontsize=8)
     axes.tick_params(axis="x", length=0)
     for place in np.flatnonzero(found):
