@@ -23,7 +23,8 @@ nav ul { padding-left: 1.2rem; } nav li { margin: .3rem 0; }
 a { color: inherit; }
 .soft { color: var(--soft); }
 .scroll { overflow-x: auto; }
-.scroll img { display: block; width: 100%; min-width: 32rem; height: auto; background: #fff; border-radius: .4rem; }
+img { display: block; width: 100%; height: auto; background: #fff; border-radius: .4rem; }
+@media (max-width: 40rem) { .picture { margin: 0 -1rem; } img { border-radius: 0; } }
 table { border-collapse: collapse; width: 100%; background: var(--card); border-radius: .4rem; }
 th, td { padding: .45rem .7rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 td + td { font-variant-numeric: tabular-nums; text-align: right; } th + th { text-align: right; }
@@ -74,7 +75,8 @@ def write(sections: list[Section], closing: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Why convolution</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>Why convolution</h1>\n"
         "<p>What a convolution saves, what it keeps, and how networks of convolutions learn: every figure was "
-        "computed by fastconv a moment ago, many from a real photograph and handwritten digits.</p>\n"
+        "computed by fastconv a moment ago, many from a real photograph and handwritten digits. "
+        "A click on a picture shows it alone, larger.</p>\n"
         f"<nav><ul>\n{contents}\n</ul></nav>\n"
         + "\n".join(body)
         + f'\n<h2>About</h2>\n<p class="soft">{escape(closing)}</p>\n'
@@ -92,7 +94,7 @@ def _section(section: Section) -> str:
         image = (
             f'<img src="{escape(file)}" width="{width}" height="{height}" alt="{escape(section.title)}" loading="lazy">'
         )
-        parts.append(f'<div class="scroll"><a href="{escape(file)}">{image}</a></div>')
+        parts.append(f'<div class="picture"><a href="{escape(file)}">{image}</a></div>')
     if section.table is not None:
         header, rows = section.table
         parts.append('<div class="scroll"><table>' + _row("th", header))
