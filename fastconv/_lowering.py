@@ -21,6 +21,7 @@ from fastconv._ops import (
     CONV,
     CONV_INPUT_GRAD,
     CONV_WEIGHT_GRAD,
+    EACH_FACTOR,
     ELEMENTWISE,
     FILTER,
     LOCAL,
@@ -32,12 +33,14 @@ from fastconv._ops import (
     OPTIMIZE,
     RECTIFY,
     SOFTMAX_LINES,
+    TAKE_SLOPES,
     TURNED,
     UNFOLD,
 )
 
 __all__ = [
     "channel_sum_plan",
+    "classes_plan",
     "conv_plan",
     "elementwise_plan",
     "filter_plan",
@@ -182,13 +185,12 @@ _FEW_CYCLES = (
     "leaky_relu_grad",
     "sigmoid_grad",
     "tanh_grad",
-    "product",
     "add",
     "add_relu",
     "prelu_terms",
     "prelu",
     "prelu_grad",
-    "channel_multiply",
+    "kept",
 )
 
 
@@ -241,16 +243,43 @@ def loss_plan(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], divisor: 
     )
 
 
-def softmax_plan(
-    name: str, shape: tuple[int, ...], axis: int, dtype: np.dtype[Any], *, each: bool = False
-) -> _engine.Plan:
-    """Plan a function of src/algorithms/softmax.c along an axis of C-contiguous arrays.
+def softmax_plan(name: str, shape: tuple[int, ...], axis: int, dtype: np.dtype[Any]) -> _engine.Plan:
+    """Plan a function of src/algorithms/softmax.c along an axis of C-contiguous arrays."""
+    return _lines_plan(SOFTMAX_LINES, name, shape, axis, dtype, shape)
 
-    The gradient of a loss has a factor, or one for `each` line.
+
+def classes_plan(
+    name: str,
+    shape: tuple[int, ...],
+    axis: int,
+    dtype: np.dtype[Any],
+    divisor: float = 0.0,
+    *,
+    slopes: bool = False,
+    each: bool = False,
+) -> _engine.Plan:
+    """Plan losses of right classes (src/algorithms/softmax.c), with a divisor their sum over that; or their gradient.
+
+    The gradient has a factor, or one for `each` line.
     """
+    lines = (1,) if divisor else shape[:axis] + shape[axis + 1 :] or (1,)
+    flags = (TAKE_SLOPES if slopes else 0) | (EACH_FACTOR if each else 0)
+    return _lines_plan(CLASSES_LOSS, name, shape, axis, dtype, shape if slopes else lines, flags, divisor)
+
+
+def _lines_plan(
+    op: int,
+    name: str,
+    shape: tuple[int, ...],
+    axis: int,
+    dtype: np.dtype[Any],
+    result: tuple[int, ...],
+    flags: int = 0,
+    divisor: float = 0.0,
+) -> _engine.Plan:
     outer, lines, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
     return _engine.Plan(
-        CLASSES_LOSS if name in ("cross_entropy", "nll") else SOFTMAX_LINES,
+        op,
         _kind(dtype),
         outer,
         1,
@@ -261,8 +290,9 @@ def softmax_plan(
         name,
         current_isa(),
         32.0 * outer * lines * inner,
-        divisor=float(each),
-        shape=shape,
+        flags,
+        divisor,
+        shape=result,
         inner=(1, 1, 0, 1),
     )
 

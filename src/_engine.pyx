@@ -147,6 +147,7 @@ def set_own(int which, int value):
 # ------------------------------------------------------------------------------------------------ plans
 
 include "calls.pxi"
+include "draws.pxi"
 
 
 class Unsupported(ValueError):
@@ -284,13 +285,12 @@ cdef class Plan:
         return self.start(a, b, c, d, threads, packed, extra)
 
     def compute(self, a, b, c, Packed packed=None, cnp.ndarray extra=None):
-        """The result for operands a, b, c in a new array, on the threads that are set."""
+        """The result for operands a, b, c in a new array, on the threads that are set. None if a task refused its data."""
         if self.rank == 0:
             raise ValueError("fastconv: this plan was not told the shape of its result")
         cdef int kind = cnp.NPY_DOUBLE if self.plan.problem.dtype else cnp.NPY_FLOAT
         result = new_result(self.rank, self.shape, kind, self.large)
-        self.start(a, b, c, result, fc_setting(FC_SET_THREADS), packed, extra)
-        return result
+        return result if self.start(a, b, c, result, fc_setting(FC_SET_THREADS), packed, extra) else None
 
     cdef bint start(self, a, b, c, d, int threads, Packed packed, cnp.ndarray extra) except -1:
         cdef fc_call call

@@ -115,6 +115,11 @@ cdef inline bint plain(object value, int kind):
             and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> value))
 
 
+def dense(value, int kind):
+    """Whether an operand is an array without gaps of the native dtype numbered `kind`."""
+    return value is not None and plain(value, kind)
+
+
 cdef class Recipes:
     """A bounded cache of what operators do, found by how a call looks."""
     cdef readonly dict found

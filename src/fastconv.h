@@ -46,8 +46,8 @@ typedef enum {
     FC_LOSS,             /* input, target, numbers (float64), losses or gradients, a third array or none: see loss.c; no gaps */
     FC_LOSS_SUM,         /* the same, with their sum over `divisor` as the result */
     FC_SOFTMAX_LINES,    /* a (N, C, pixels), b or none, none, y: along C, see softmax.c; no gaps, as below */
-    FC_CLASSES_LOSS,     /* x (N, C, pixels), targets (int64), factor or (`divisor` 1) factors (float64), gx or none, losses and their
-                            sum (float64) */
+    FC_CLASSES_LOSS,     /* x (N, C, pixels), targets (int64), none, losses, or their sum over `divisor` where that is not 0; with
+                            FC_TAKE_SLOPES x, targets, a factor (float64; FC_EACH_FACTOR: many), gx, the losses or none */
     FC_OPS
 } fc_op;
 
@@ -59,10 +59,11 @@ typedef struct {
 /* Pooling: windows of unequal sizes; padding counts in a mean; a maximum's index is a byte, the number of its tap in the window,
  * instead of an int64 in the plane. Products: a column of b, not a row, lies together (a hint). Forward convolution and products:
  * results below 0 are multiplied by `slope` (ReLU, leaky ReLU). Norms: the statistics are the input's own, so that a gradient
- * goes through them; they are taken here, not given; the sums that are the gradients of weights are wanted. */
+ * goes through them; they are taken here, not given; the sums that are the gradients of weights are wanted. Losses of classes: the
+ * gradient is wanted; it has a factor for each line. */
 enum {
     FC_ADAPTIVE = 1, FC_COUNT_INCLUDE_PAD = 2, FC_TURNED = 4, FC_OFFSETS = 8, FC_RECTIFY = 16,
-    FC_OWN_STATISTICS = 32, FC_TAKE_MOMENTS = 64, FC_TAKE_SUMS = 128
+    FC_OWN_STATISTICS = 32, FC_TAKE_MOMENTS = 64, FC_TAKE_SUMS = 128, FC_TAKE_SLOPES = 256, FC_EACH_FACTOR = 512
 };
 
 /* A filter's flags: how an image goes on outside. Of a b c d: d c b a | a b c d | d c b a; the same without repeated borders; its
@@ -77,7 +78,7 @@ typedef struct {
     fc_axis axis[FC_DIMS];
     int64_t tile[FC_DIMS]; /* local connection: kernels that outputs use in turn along each axis; else 0 */
     int flags;
-    double divisor;  /* mean pooling: 0, or the divisor that overrides the window's size; norms: eps */
+    double divisor;  /* mean pooling: 0, or the divisor that overrides the window's size; losses: of their sum; norms: eps */
     double slope;    /* with FC_RECTIFY */
 } fc_problem;
 

@@ -222,6 +222,27 @@ static inline vec FN(load_mask)(const real *p, FN(mask) m)
 }
 #endif
 
+/* All bits of a lane where its byte is not 0, none where it is. (Of a general conversion GCC makes a load for each lane.) */
+static inline ivec FN(flags)(const unsigned char *p)
+{
+#if defined(__AVX512F__) && FC_REAL_BITS == 32
+    return (ivec)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)) != 0;
+#elif defined(__AVX512F__)
+    return (ivec)_mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)(const void *)p)) != 0;
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    return (ivec)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)) != 0;
+#elif defined(__AVX2__)
+    int bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    return (ivec)_mm256_cvtepu8_epi64(_mm_cvtsi32_si128(bytes)) != 0;
+#else
+    ivec flags;
+    for (int i = 0; i < VL; i++)
+        flags[i] = -(lane)(p[i] != 0);
+    return flags;
+#endif
+}
+
 /* The first n lanes, zero in the others. */
 static inline vec FN(keep_n)(vec v, int64_t n)
 {
@@ -251,6 +272,12 @@ static inline vec FN(first_n)(vec v, vec rest, int64_t n)
     return (vec)_mm512_mask_mov_ps((__m512)rest, (__mmask16)((1u << n) - 1u), (__m512)v);
 #elif defined(__AVX512F__)
     return (vec)_mm512_mask_mov_pd((__m512d)rest, (__mmask8)((1u << n) - 1u), (__m512d)v);
+#elif defined(__AVX2__) && FC_REAL_BITS == 32
+    __m256i m = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return (vec)_mm256_blendv_ps((__m256)rest, (__m256)v, _mm256_castsi256_ps(m));
+#elif defined(__AVX2__)
+    __m256i m = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+    return (vec)_mm256_blendv_pd((__m256d)rest, (__m256d)v, _mm256_castsi256_pd(m));
 #else
     for (int i = 0; i < VL; i++)
         if (i < n)

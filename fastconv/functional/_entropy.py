@@ -10,65 +10,59 @@ from numpy.typing import NDArray
 from fastconv import _check as check
 from fastconv import _engine, _lowering
 from fastconv._check import Array
-from fastconv._threads import current
+from fastconv.functional._norm import compute
 
-__all__ = ["Entropies", "below_maximum", "readable"]
+__all__ = ["Entropies", "below_maximum", "certain", "readable"]
 
-_INT64 = np.dtype(np.int64)
-_SMALL = 3e38  # no overflow in float32
+_INT64 = np.dtype(np.int64).num
 
 
 class Entropies(NamedTuple):
-    """The losses of an input, each of a line of it along the classes, and their gradient."""
+    """The losses of an input, each of a line of it along the classes: themselves, or reduced; or their gradient."""
 
     plan: _engine.Plan
-    shape: tuple[int, ...]
-    kind: np.dtype[Any]
-    lines: tuple[int, ...]  # the shape of the losses
+    lines: tuple[int, ...] | None  # the shape of the losses; None where they are reduced
     samples: int
 
     @staticmethod
-    def of(name: str, x: Array, axis: int, each: bool = False) -> Entropies:
+    def of(
+        name: str, x: Array, axis: int, reduction: str = "none", *, slopes: bool = False, each: bool = False
+    ) -> Entropies:
         """Plan it."""
-        lines = x.shape[:axis] + x.shape[axis + 1 :]
-        found = _lowering.softmax_plan(name, x.shape, axis, x.dtype, each=each)
-        return Entropies(found, x.shape, x.dtype, lines, x.size // x.shape[axis])
+        samples, lines = x.size // x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
+        divisor = {"mean": samples, "sum": 1}.get(reduction, 0)
+        found = _lowering.classes_plan(name, x.shape, axis, x.dtype, divisor, slopes=slopes, each=each)
+        return Entropies(found, None if divisor else lines, samples)
 
-    def take(self, x: Any, target: Array, factor: Array | None = None, grad: Array | None = None) -> Array | None:
-        """Return the losses, flat, with their sum behind them; None where a target is no class. `grad` is written."""
-        losses = np.empty(self.samples + 1)
-        right = self.plan.run(x, target, factor, grad, current(), extra=losses)
-        return losses if right else None
+    def value(self, op: str, x: Any, target: Array) -> Any:
+        """Return the losses or what they are reduced to; None where a target is no class."""
+        losses = compute(op, self.plan, x, target, None)
+        return None if losses is None else self._given(losses)
 
-    def reduced(self, losses: Array, reduction: str) -> Any:
-        """Return what `take` returned as the caller wants it."""
-        if reduction != "none":
-            value = losses.item(-1) / self.samples if reduction == "mean" else losses.item(-1)
-            if abs(value) < _SMALL:
-                return self.kind.type(value)
-        with np.errstate(all="ignore"):  # a float32 may overflow
-            if reduction == "none":
-                return losses[:-1].reshape(self.lines).astype(self.kind)
-            return self.kind.type(value)
+    def gradient(self, op: str, x: Any, target: Array, share: float | Array, losses: Array | None = None) -> Any:
+        """Return the gradient, `share` being that of each loss, and write `losses`; None where a target is no class."""
+        return compute(op, self.plan, x, target, np.array(share, np.float64).reshape(-1), losses)
 
-    def gradient(self, x: Any, target: Array, share: float | Array) -> tuple[Array, Array] | None:
-        """Return the losses as `take` does, and the gradient, if `share` is that of each loss."""
-        result = _engine.empty(self.shape, self.kind)
-        losses = self.take(x, target, np.array(share, np.float64).reshape(-1), result)
-        return None if losses is None else (losses, result)
+    def both(self, op: str, x: Any, target: Array, share: float) -> tuple[Any, Any]:
+        """Return what `value` does, and the gradient."""
+        losses = np.empty(self.lines or 1, x.dtype)
+        slopes = self.gradient(op, x, target, share, losses)
+        return None if slopes is None else self._given(losses), slopes
 
-    def classes(self, x: Array, picks: Array, share: float | Array | None = None) -> tuple[Array, Any]:
-        """Return losses and gradient for targets that are classes."""
-        target = np.ascontiguousarray(picks)
-        both = (self.take(x, target), None) if share is None else self.gradient(x, target, share)
-        if both is None or both[0] is None:
-            raise ValueError("cross_entropy: target changed during the call")
-        return both[0], both[1]
+    def _given(self, losses: Array) -> Any:
+        return losses[0] if self.lines is None else losses.reshape(self.lines)
+
+
+def certain(op: str, value: Any) -> Any:
+    """Return what is not None: the losses for targets that were all classes when they were looked at."""
+    if value is None:
+        raise ValueError(f"{op}: target changed during the call")
+    return value
 
 
 def readable(target: Any) -> TypeGuard[Array]:
     """Whether the engine can read these classes."""
-    return type(target) is np.ndarray and target.dtype is _INT64 and target.flags.c_contiguous and target.flags.aligned
+    return _engine.dense(target, _INT64)
 
 
 def below_maximum(op: str, x: NDArray[Any], axis: int) -> NDArray[Any]:

@@ -204,34 +204,24 @@ class _Recipe(NamedTuple):
     """How an array is multiplied by 0 or 1 / (1 - p): element by element, or plane by plane."""
 
     plan: _engine.Plan
-    kind: np.dtype[Any]
     mask: tuple[int, ...]  # its shape
     p: float
-    each: bool  # a bit of the mask for each element
+    factor: Array
 
     @staticmethod
     def of(x: Array, mask: tuple[int, ...], p: float) -> _Recipe:
         """Plan it, for arrays like x with a mask of this shape."""
-        size = prod(mask)
-        if size == x.size:
-            return _Recipe(_lowering.elementwise_plan("product", x.shape, x.dtype), x.dtype, mask, p, True)
-        found = _lowering.elementwise_plan("channel_multiply", x.shape, x.dtype, size, x.size // size)
-        return _Recipe(found, x.dtype, mask, p, False)
+        found = _lowering.elementwise_plan("kept", x.shape, x.dtype, plane=x.size // prod(mask))
+        return _Recipe(found, mask, p, np.array([1 / (1 - p)]))
 
     def drop(self, op: str, x: Any, generator: np.random.Generator) -> tuple[Array, Array]:
         """Return the output and the mask."""
         mask = _draw(op, generator, self.p, self.mask)
-        return self.scaled(op, x, mask), mask
+        return compute(op, self.plan, x, mask, self.factor), mask
 
     def scaled(self, op: str, x: Any, mask: Any) -> Array:
         """Return x times the mask's factors."""
-        try:
-            factors = np.multiply(mask, 1 / (1 - self.p), dtype=self.kind, order="C")
-        except MemoryError:
-            raise MemoryError(f"{op}: factors of shape {self.mask} cannot be held in memory") from None
-        if self.each:
-            return compute(op, self.plan, x, factors, None)
-        return compute(op, self.plan, x, None, factors.reshape(-1))
+        return compute(op, self.plan, x, np.ascontiguousarray(mask), self.factor)
 
 
 def _drop(
@@ -250,13 +240,11 @@ def _drop(
 
 def _draw(op: str, generator: np.random.Generator, p: float, shape: tuple[int, ...]) -> Array:
     """Return which elements are kept, by 32 random bits for each: twice as fast as random floats."""
-    check.countable(op, shape, np.dtype(np.uint32))
+    check.countable(op, shape, np.dtype(np.bool_))
     try:
-        draws = generator.integers(0, 1 << 32, shape, np.uint32)
+        return _engine.draw(generator, shape, round(p * (1 << 32)))
     except MemoryError:
-        raise MemoryError(f"{op}: random numbers of shape {shape} cannot be held in memory") from None
-    limit = round(p * (1 << 32))
-    return draws >= np.uint32(limit) if limit < 1 << 32 else np.zeros(shape, np.bool_)
+        raise MemoryError(f"{op}: a mask of shape {shape} cannot be held in memory") from None
 
 
 def _scale(

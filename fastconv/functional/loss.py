@@ -12,7 +12,7 @@ from fastconv import _check as check
 from fastconv import plan
 from fastconv._check import Array
 from fastconv._engine import Alike
-from fastconv.functional._entropy import Entropies, below_maximum, readable
+from fastconv.functional._entropy import Entropies, below_maximum, certain, readable
 from fastconv.functional._reduction import checked, reduced, scale
 from fastconv.functional.softmax import softmax
 
@@ -80,17 +80,17 @@ def cross_entropy(
     op, options = "cross_entropy", (Alike(target, weight), ignore_index, reduction, label_smoothing)
     known: Entropies | None = plan.recall(op, input, None, None, options)
     if known is not None and readable(target):
-        losses = known.take(input, target)
-        if losses is not None:
-            return known.reduced(losses, reduction)
+        value = known.value(op, input, target)
+        if value is not None:
+            return value
     dtype, (x,) = check.data(op, input=input)
     goal = _goal(op, x, target, weight, ignore_index, label_smoothing, probabilities=True)
     checked(op, reduction)
     with np.errstate(all="ignore"):
         if goal.plain and x.size:
-            found = _plain(op, x, goal, options)
-            losses, _ = found.classes(check.dense(op, "input", x), goal.picks)
-            return _counted(found, losses, goal, reduction, dtype)
+            found = _plain(op, x, goal, options, reduction)
+            losses = certain(op, found.value(op, check.dense(op, "input", x), np.ascontiguousarray(goal.picks)))
+            return _counted(losses, goal, reduction, dtype)
         below = below_maximum(op, x, goal.axis)
         sums = np.exp(below).sum(axis=goal.axis, keepdims=True)
         return reduced(_cross_entropies(below, sums, goal), reduction, dtype, goal.divisor)
@@ -157,21 +157,23 @@ def cross_entropy_and_gradient(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None, ignore_index: int, reduction: str, smoothing: float
 ) -> tuple[Any, NDArray[Any]]:
     """Return what `cross_entropy` and, for a gradient of 1, `cross_entropy_backward` return, with one exponential."""
-    op, options = "cross_entropy", (Alike(target, weight), ignore_index, reduction, smoothing)
+    op, options = "cross_entropy", (Alike(target, weight), ignore_index, reduction, smoothing, "both")
     known: Entropies | None = plan.recall(op, input, None, None, options)
     if known is not None and readable(target):
-        both = known.gradient(input, target, 1 / known.samples if reduction == "mean" else 1.0)
-        if both is not None:
-            return known.reduced(both[0], reduction), both[1]
+        both = known.both(op, input, target, 1 / known.samples if reduction == "mean" else 1.0)
+        if both[1] is not None:
+            return both
     dtype, (x,) = check.data(op, input=input)
     goal = _goal(op, x, target, weight, ignore_index, smoothing, probabilities=True)
     checked(op, reduction)
     factor = scale(op, np.ones((), x.dtype), goal.loss_shape(x), reduction, goal.divisor)
     with np.errstate(all="ignore"):
         if goal.plain and x.size:
-            found = _plain(op, x, goal, options)
-            losses, slopes = found.classes(check.dense(op, "input", x), goal.picks, _share(1.0, goal, reduction))
-            return _counted(found, losses, goal, reduction, dtype), np.asarray(_ignoring(slopes, goal), dtype)
+            found = _plain(op, x, goal, options, reduction, slopes=True)
+            dense, picks = check.dense(op, "input", x), np.ascontiguousarray(goal.picks)
+            losses, slopes = found.both(op, dense, picks, _share(1.0, goal, reduction))
+            slopes = _ignoring(certain(op, slopes), goal)
+            return _counted(losses, goal, reduction, dtype), np.asarray(slopes, dtype)
         below = below_maximum(op, x, goal.axis)
         sums = np.exp(below).sum(axis=goal.axis, keepdims=True)
         loss = reduced(_cross_entropies(below, sums, goal), reduction, dtype, goal.divisor)
@@ -187,15 +189,30 @@ def _cross_entropies(below: Array, sums: Array, goal: _Goal) -> Array:
     return goal.counting(-(below * goal.shares(below)).sum(axis=goal.axis))
 
 
-def _plain(op: str, x: Array, goal: _Goal, options: tuple[Any, ...]) -> Entropies:
-    """Return the recipe of an input with right classes that count alike; kept where no class's number is ignored."""
+def _plain(
+    op: str,
+    x: Array,
+    goal: _Goal,
+    options: tuple[Any, ...],
+    reduction: str = "none",
+    *,
+    slopes: bool = False,
+    each: bool = False,
+) -> Entropies:
+    """Return the recipe of an input with right classes that count alike.
+
+    A later call finds it by `options` alone, unless the number of a class is ignored. Where some are, their losses have
+    to be left out of the sum.
+    """
+    if goal.ignored is not None:
+        reduction = "none"
+    alike = goal.ignored is None and not each and not 0 <= goal.ignore < x.shape[goal.axis]
+    key = options if alike else (*options, reduction, each)
 
     def make() -> Entropies:
-        return Entropies.of(_form(op), x, goal.axis)
+        return Entropies.of(_form(op), x, goal.axis, reduction, slopes=slopes, each=each)
 
-    if 0 <= goal.ignore < x.shape[goal.axis]:
-        return make()
-    return plan.recipe_of(op, (x, None, None), options, make)
+    return plan.recipe_of(op, (x, None, None), key, make)
 
 
 def _recalled(
@@ -207,32 +224,30 @@ def _recalled(
     known: Entropies | None = plan.recall(op, input, None, None, options)
     if known is None:
         return None
-    both = known.gradient(input, target, grad_output / known.samples if reduction == "mean" else grad_output)
-    return None if both is None else both[1]
+    share = grad_output / known.samples if reduction == "mean" else grad_output
+    slopes: Array | None = known.gradient(op, input, target, share)
+    return slopes
 
 
 def _plain_gradient(
     op: str, grad_output: Any, grad: Array, x: Array, goal: _Goal, reduction: str, options: tuple[Any, ...]
 ) -> Array:
-    dense = check.dense(op, "input", x)
-    if grad.ndim:
-        each = Entropies.of(_form(op), x, goal.axis, True)
-        _, slopes = each.classes(dense, goal.picks, grad)
-    else:  # the bits are those of a call that is recalled
-        number = grad_output if type(grad_output) is float else float(grad)
-        _, slopes = _plain(op, x, goal, options).classes(dense, goal.picks, _share(number, goal, reduction))
-    return _ignoring(slopes, goal)
+    dense, picks = check.dense(op, "input", x), np.ascontiguousarray(goal.picks)
+    share: float | Array = grad
+    if not grad.ndim:  # the bits are those of a call that is recalled
+        share = _share(grad_output if type(grad_output) is float else float(grad), goal, reduction)
+    found = _plain(op, x, goal, options, slopes=True, each=grad.ndim > 0)
+    return _ignoring(certain(op, found.gradient(op, dense, picks, share)), goal)
 
 
 def _form(op: str) -> str:
     return "nll" if op.startswith("nll") else "cross_entropy"
 
 
-def _counted(found: Entropies, losses: Array, goal: _Goal, reduction: str, dtype: np.dtype[Any]) -> Any:
+def _counted(losses: Any, goal: _Goal, reduction: str, dtype: np.dtype[Any]) -> Any:
     if goal.ignored is None:
-        value = found.reduced(losses, reduction)
-        return np.asarray(value, dtype) if reduction == "none" else dtype.type(value)
-    return reduced(goal.counting(found.reduced(losses, "none")), reduction, dtype, goal.divisor)
+        return np.asarray(losses, dtype) if reduction == "none" else dtype.type(losses)
+    return reduced(goal.counting(losses), reduction, dtype, goal.divisor)
 
 
 def _share(grad: float, goal: _Goal, reduction: str) -> float:
@@ -304,17 +319,17 @@ def nll_loss(
     op, options = "nll_loss", (Alike(target, weight), ignore_index, reduction)
     known: Entropies | None = plan.recall(op, input, None, None, options)
     if known is not None and readable(target):
-        losses = known.take(input, target)
-        if losses is not None:
-            return known.reduced(losses, reduction)
+        value = known.value(op, input, target)
+        if value is not None:
+            return value
     dtype, (x,) = check.data(op, input=input)
     goal = _goal(op, x, target, weight, ignore_index, 0.0, probabilities=False)
     checked(op, reduction)
     with np.errstate(all="ignore"):
         if goal.plain and x.size:
-            found = _plain(op, x, goal, options)
-            losses, _ = found.classes(check.dense(op, "input", x), goal.picks)
-            return _counted(found, losses, goal, reduction, dtype)
+            found = _plain(op, x, goal, options, reduction)
+            losses = certain(op, found.value(op, check.dense(op, "input", x), np.ascontiguousarray(goal.picks)))
+            return _counted(losses, goal, reduction, dtype)
         losses = np.negative(np.asarray(x, order="C").reshape(-1)[goal.places(x.shape)])
         if goal.weight is not None:
             losses *= goal.weight[goal.picks]

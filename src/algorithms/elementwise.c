@@ -155,12 +155,6 @@ FC_INLINE vec FN(multiply)(vec a, vec b, const vec *p)
     return a * p[0];
 }
 
-FC_INLINE vec FN(product)(vec a, vec b, const vec *p)
-{
-    (void)p;
-    return a * b;
-}
-
 FC_INLINE vec FN(add)(vec a, vec b, const vec *p)
 {
     (void)p;
@@ -184,6 +178,26 @@ FC_INLINE vec FN(prelu_terms)(vec a, vec b, const vec *p)
 
 #define FC_MAP_OPTIONS 3
 
+/* y[i] up to `stop`, in vectors of at(name, i, load, n): stores across lines of the cache take twice as long, so that the first
+ * elements go aside where that is worth it. */
+#define FC_ALONG(at, name, stop, align, past)                                                                                   \
+    if (align) {                                                                                                                \
+        const int64_t some = FN(before_aligned)(y + i, stop - i);                                                               \
+        if (some)                                                                                                               \
+            FN(store_n)(y + i, at(name, i, FN(load_n), , some), some);                                                          \
+        i += some;                                                                                                              \
+    }                                                                                                                           \
+    for (; (past) && i + VL <= stop; i += VL)                                                                                   \
+        FN(stream)(y + i, at(name, i, FN(load)));                                                                               \
+    for (; i + VL <= stop; i += VL)                                                                                             \
+        FN(store)(y + i, at(name, i, FN(load)));                                                                                \
+    if (i < stop)                                                                                                               \
+        FN(store_n)(y + i, at(name, i, FN(load_n), , stop - i), stop - i);
+
+#define FC_MAP_AT(name, i, load, ...) FN(name)(load(a + i __VA_ARGS__), load(b + i __VA_ARGS__), p)
+
+FC_INLINE int FN(streams)(const fc_plan *plan) { return (int64_t)sizeof(real) * plan->problem.out_channels >= FC_STREAM_BYTES; }
+
 #define FC_MAP(name)                                                                                                            \
     static void FN(map_##name##_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)        \
     {                                                                                                                           \
@@ -191,22 +205,13 @@ FC_INLINE vec FN(prelu_terms)(vec a, vec b, const vec *p)
         const real *a = (const real *)call->array[0].data;                                                                      \
         const real *b = call->array[1].data ? (const real *)call->array[1].data : a;                                            \
         real *y = (real *)call->array[3].data;                                                                                  \
-        const int stream = ((int64_t)sizeof(real) * plan->problem.out_channels >= FC_STREAM_BYTES);                             \
+        const int stream = FN(streams)(plan);                                                                                   \
         const double *options = (const double *)(const void *)call->array[2].data;                                              \
         vec p[FC_MAP_OPTIONS];                                                                                                  \
         (void)stage, (void)scratch;                                                                                             \
         for (int j = 0; j < FC_MAP_OPTIONS; j++)                                                                                \
             p[j] = FN(splat)(options ? (real)options[j] : 0);                                                                   \
-        if (stream) {                                                                                                           \
-            int64_t some = FN(before_aligned)(y + i, end - i);                                                                  \
-            FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, some), FN(load_n)(b + i, some), p), some);                            \
-            for (i += some; i + VL <= end; i += VL)                                                                             \
-                FN(stream)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                               \
-        }                                                                                                                       \
-        for (; i + VL <= end; i += VL)                                                                                          \
-            FN(store)(y + i, FN(name)(FN(load)(a + i), FN(load)(b + i), p));                                                    \
-        if (i < end)                                                                                                            \
-            FN(store_n)(y + i, FN(name)(FN(load_n)(a + i, end - i), FN(load_n)(b + i, end - i), p), end - i);                   \
+        FC_ALONG(FC_MAP_AT, name, end, 1, stream)                                                                               \
         if (stream)                                                                                                             \
             FN(streamed)();                                                                                                     \
     }                                                                                                                           \
@@ -223,7 +228,7 @@ FC_INLINE vec FN(prelu_terms)(vec a, vec b, const vec *p)
         const real *a = (const real *)call->array[0].data, *options = (const real *)call->array[2].data;                        \
         const real *b = call->array[1].data ? (const real *)call->array[1].data : a;                                            \
         real *y = (real *)call->array[3].data;                                                                                  \
-        const int stream = (int64_t)sizeof(real) * plan->problem.out_channels >= FC_STREAM_BYTES && plane >= 4 * VL;            \
+        const int align = plane >= 4 * VL, stream = align && FN(streams)(plan);                                                 \
         int64_t channel = i / plane % channels, stop = fc_min(end, (i / plane + (plane > 1 ? 1 : channels - channel)) * plane); \
         (void)stage, (void)scratch;                                                                                             \
         for (; plane == 1 && i < end; stop = fc_min(end, stop + channels), channel = 0)                                         \
@@ -233,23 +238,48 @@ FC_INLINE vec FN(prelu_terms)(vec a, vec b, const vec *p)
                 FN(store_some)(y + i, FN(function)(FN(load_some)(a + i, some), FN(load_some)(b + i, some), &p), some);          \
             }                                                                                                                   \
         for (; i < end; i = stop, stop = fc_min(end, stop + plane), channel = channel + 1 < channels ? channel + 1 : 0) {       \
-            const vec p = FN(splat)(options[channel]);                                                                          \
-            if (stream) {                                                                                                       \
-                int64_t some = FN(before_aligned)(y + i, stop - i);                                                             \
-                FN(store_n)(y + i, FN(function)(FN(load_n)(a + i, some), FN(load_n)(b + i, some), &p), some);                   \
-                for (i += some; i + VL <= stop; i += VL)                                                                        \
-                    FN(stream)(y + i, FN(function)(FN(load)(a + i), FN(load)(b + i), &p));                                      \
-            }                                                                                                                   \
-            for (; i + VL <= stop; i += VL)                                                                                     \
-                FN(store)(y + i, FN(function)(FN(load)(a + i), FN(load)(b + i), &p));                                           \
-            if (i < stop)                                                                                                       \
-                FN(store_n)(y + i, FN(function)(FN(load_n)(a + i, stop - i), FN(load_n)(b + i, stop - i), &p), stop - i);       \
+            const vec p[1] = {FN(splat)(options[channel])};                                                                     \
+            FC_ALONG(FC_MAP_AT, function, stop, align, stream)                                                                  \
         }                                                                                                                       \
         if (stream)                                                                                                             \
             FN(streamed)();                                                                                                     \
     }                                                                                                                           \
     static const fc_algorithm FN(map_##name) = {#name, FC_ISA_NAME, 1u << FC_ELEMENTWISE, FN(map_prepare), FN(map_tasks),       \
                                                 FN(map_##name##_run)};
+
+/* Dropout: operand 1 has a byte for each axis[2].in elements; they are multiplied by 0 where it is 0, by the first option elsewhere. */
+static void FN(map_kept_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, ptrdiff_t task, char *scratch)
+{
+    int64_t i = task * FC_MAP_BUNCH, end = fc_min(plan->problem.out_channels, i + FC_MAP_BUNCH);
+    const int64_t plane = plan->problem.axis[2].in;
+    const real *a = (const real *)call->array[0].data, *b = a;
+    real *y = (real *)call->array[3].data;
+    const unsigned char *mask = (const unsigned char *)call->array[1].data;
+    const vec factor = FN(splat)((real) * (const double *)(const void *)call->array[2].data);
+    const int align = plane >= 4 * VL, stream = (align || plane == 1) && FN(streams)(plan);
+    (void)stage, (void)scratch;
+    for (int64_t some = FN(before_aligned)(y + i, end - i); plane == 1 && i < end; i += some, some = fc_min(VL, end - i)) {
+        unsigned char part[VL] = {0};
+        const int all = some == VL;
+        if (!all)
+            memcpy(part, mask + i, (size_t)some);
+        const vec v = FN(load_some)(a + i, some) * (vec)((ivec)factor & FN(flags)(all ? mask + i : part));
+        if (stream && all)
+            FN(stream)(y + i, v);
+        else
+            FN(store_some)(y + i, v, some);
+    }
+    for (int64_t stop; i < end; i = stop) {
+        const vec p[1] = {mask[i / plane] ? factor : FN(zero)()};
+        stop = fc_min(end, (i / plane + 1) * plane);
+        FC_ALONG(FC_MAP_AT, multiply, stop, align, stream)
+    }
+    if (stream)
+        FN(streamed)();
+}
+static const fc_algorithm FN(map_kept) = {"kept", FC_ISA_NAME, 1u << FC_ELEMENTWISE, FN(map_prepare), FN(map_tasks),
+                                          FN(map_kept_run)};
+
 #include "../maps.inc"
 #undef FC_MAP
 #undef FC_CHANNEL_MAP

@@ -146,17 +146,10 @@ static void FN(loss_total)(const fc_plan *plan, fc_call *call)
         int64_t i = task * FC_MAP_BUNCH, end = fc_min(plan->problem.out_channels, i + FC_MAP_BUNCH);                            \
         real *y = (real *)(void *)call->array[3].data;                                                                          \
         (void)stage, (void)scratch;                                                                                             \
-        if ((int64_t)sizeof(real) * plan->problem.out_channels >= FC_STREAM_BYTES) {                                            \
-            int64_t some = FN(before_aligned)(y + i, end - i);                                                                  \
-            FN(store_n)(y + i, FC_LOSS_AT(name, i, FN(load_n), , some), some);                                                  \
-            for (i += some; i + VL <= end; i += VL)                                                                             \
-                FN(stream)(y + i, FC_LOSS_AT(name, i, FN(load)));                                                               \
+        const int stream = FN(streams)(plan);                                                                                   \
+        FC_ALONG(FC_LOSS_AT, name, end, 1, stream)                                                                              \
+        if (stream)                                                                                                             \
             FN(streamed)();                                                                                                     \
-        }                                                                                                                       \
-        for (; i + VL <= end; i += VL)                                                                                          \
-            FN(store)(y + i, FC_LOSS_AT(name, i, FN(load)));                                                                    \
-        if (i < end)                                                                                                            \
-            FN(store_n)(y + i, FC_LOSS_AT(name, i, FN(load_n), , end - i), end - i);                                            \
     }                                                                                                                           \
     static const fc_algorithm FN(loss_##name) = {#name, FC_ISA_NAME, 1u << FC_LOSS, FN(map_prepare), FN(map_tasks),      \
                                                  FN(loss_##name##_run)};
