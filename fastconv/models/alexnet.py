@@ -54,6 +54,10 @@ class AlexNet(nn.Sequential):
     (1, 10)
     """
 
+    features: nn.Sequential
+    avgpool: nn.Module
+    classifier: nn.Sequential
+
     def __init__(
         self,
         num_classes: int = 1000,
@@ -131,6 +135,9 @@ class AlexNet2012(nn.Sequential):
     >>> net(np.zeros((3, 227, 227), np.float32)).shape, sum(parameter.size for parameter in net.parameters())
     ((1000,), 60965224)
     """
+
+    features: nn.Sequential
+    classifier: nn.Sequential
 
     def __init__(
         self,

@@ -54,6 +54,9 @@ class ClassroomNet(nn.Sequential):
     ((2, 10), 88770)
     """
 
+    features: nn.Sequential
+    classifier: nn.Sequential
+
     def __init__(
         self,
         num_classes: int = 10,

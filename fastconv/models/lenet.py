@@ -67,6 +67,9 @@ class LeNet5(nn.Sequential):
     ((2, 10), 61706)
     """
 
+    features: nn.Sequential
+    classifier: nn.Sequential
+
     def __init__(
         self,
         num_classes: int = 10,

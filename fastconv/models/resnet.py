@@ -234,6 +234,16 @@ class ResNet(nn.Sequential):
     (2, 10)
     """
 
+    conv1: nn.Conv2d
+    bn1: nn.Module
+    relu: nn.Module
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+    avgpool: nn.Module
+    fc: nn.Linear
+
     def __init__(
         self,
         block: Block,

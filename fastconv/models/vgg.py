@@ -74,6 +74,10 @@ class VGG(nn.Sequential):
     (1, 10)
     """
 
+    features: nn.Sequential
+    avgpool: nn.Module
+    classifier: nn.Sequential
+
     def __init__(
         self,
         depth: int,

@@ -17,7 +17,7 @@ from fastconv.nn.module import Parameter
 __all__ = ["Optimizer", "Params", "State"]
 
 Array: TypeAlias = NDArray[Any]
-Params: TypeAlias = Iterable[Parameter] | Iterable[Mapping[str, Any]]
+Params: TypeAlias = Iterable[Parameter | Mapping[str, Any]]
 
 
 class Optimizer:

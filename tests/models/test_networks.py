@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -122,6 +122,17 @@ def test_classroom_network() -> None:
     for side in (35, 44):
         with pytest.raises(ValueError, match="received"):
             models.ClassroomNet()(np.zeros((1, 1, side, side), np.float32))
+
+
+@pytest.mark.parametrize("name", ["LeNet5", "ClassroomNet", "AlexNet2012", "alexnet", "vgg11_bn", "resnet18"])
+def test_type_checkers_know_the_layers(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Those that a user reaches for: ``net.fc.in_features``."""
+    model = build(monkeypatch, name)
+    declared = {key: kind for key, kind in get_type_hints(type(model)).items() if isinstance(kind, type)}
+    children = dict(model.named_children())
+    unnamed = {"flatten", "maxpool"}  # torch computes the first in between, small images do without the second
+    assert set(children) - set(declared) <= unnamed
+    assert all(isinstance(child, declared[key]) for key, child in children.items() if key not in unnamed)
 
 
 @pytest.mark.parametrize("depth", [8, 20, 56])
