@@ -120,23 +120,21 @@ class DataLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
-        if not self._continue:
+        if not self._continue or self._order is None:
             count = len(self.inputs)
             self._order = self.generator.permutation(count) if self.shuffle else np.arange(count)
             self._position = 0
         self._continue = False
-        return self._batches()
+        return self._batches(self._order, self._position)
 
-    def _batches(self) -> Iterator[tuple[Array, Array]]:
-        order = self._order
-        assert order is not None
-        while self._position < len(self):
-            start = self._position * self.batch_size
-            chosen = order[start : start + self.batch_size]
+    def _batches(self, order: NDArray[np.intp], first: int) -> Iterator[tuple[Array, Array]]:
+        """Yield batches from the one of number `first`. Several iterations may be under way; the last one is noted."""
+        for position in range(first, len(self)):
+            chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
             inputs = self.inputs[chosen]
             for change in self.augment:
                 inputs = change(inputs, self.generator)
-            self._position += 1
+            self._order, self._position = order, position + 1
             yield inputs, self.targets[chosen]
         self._order, self._position = None, 0
 

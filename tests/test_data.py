@@ -168,6 +168,20 @@ def test_crops() -> None:
     assert RandomCrop(6, padding=2)(IMAGES, np.random.default_rng(0)).shape == (10, 2, 6, 6)
 
 
+def test_iterations_do_not_disturb_each_other() -> None:
+    """A model may be measured on its training data within the loop over them."""
+    loader = data.DataLoader(np.arange(5), np.arange(5), batch_size=2)
+    pairs = [(outer.tolist(), [inner.tolist() for inner, _ in loader]) for outer, _ in loader]
+    assert pairs == [(batch, [[0, 1], [2, 3], [4]]) for batch in ([0, 1], [2, 3], [4])]
+    outer = iter(loader)
+    next(outer)
+    assert len(list(loader)) == 3
+    next(outer)
+    other = data.DataLoader(np.arange(5), np.arange(5), batch_size=2)
+    other.load_state_dict(loader.state_dict())
+    assert [batch.tolist() for batch, _ in other] == [[4]]
+
+
 @pytest.mark.parametrize("axis", [-1, -2])
 def test_flips(axis: int) -> None:
     images = np.repeat(IMAGES, 20, axis=0)
