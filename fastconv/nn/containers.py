@@ -12,7 +12,7 @@ from fastconv import functional as F
 from fastconv.functional._map import total
 from fastconv.nn._weighted import WeightedModule
 from fastconv.nn.activation import ReLU
-from fastconv.nn.module import Backward, Module, other_than
+from fastconv.nn.module import Backward, Module, both, other_than
 from fastconv.nn.shape import Identity
 
 __all__ = ["Concat", "Parallel", "Residual", "Sequential"]
@@ -95,7 +95,7 @@ class Sequential(_Layers):
                 if needs_input_grad or backwards or layer.learns():
                     needs = needs_input_grad or bool(backwards)
                     if activation is None:
-                        output, back = layer.forward(output, needs_input_grad=needs)
+                        output, back = both(layer, layer.forward(output, needs_input_grad=needs))
                     else:
                         output, back = layer._answer_and_way_back(output, needs, activation)
                     backwards.append(back)
@@ -369,7 +369,7 @@ class Residual(Module):
 def _forward(layer: Module, input: Any, needs_input_grad: bool) -> tuple[Any, Backward | None]:
     """Return a branch's output and its way back, or None where nothing on it wants a gradient."""
     if needs_input_grad or layer.learns():
-        return layer.forward(input, needs_input_grad=needs_input_grad)
+        return both(layer, layer.forward(input, needs_input_grad=needs_input_grad))
     return layer(input), None
 
 

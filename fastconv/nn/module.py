@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastconv import _check as check
+
 __all__ = ["Backward", "Buffer", "IncompatibleKeys", "Module", "Parameter"]
 
 #: Takes the gradient of the output; returns the gradient of the input, or None where it was not asked for.
@@ -204,8 +206,8 @@ class Module:
     """The base of all layers and networks.
 
     Parameters and layers are found among a module's attributes, in the order in which they were set; nothing needs to
-    be registered. A new layer derives from Module and writes `forward`; it overrides `__call__` where the answer
-    alone comes cheaper.
+    be registered, and a `Sequential` may serve as a list of layers. A new layer derives from Module and writes
+    `forward`; it overrides `__call__` where the answer alone comes cheaper.
 
     Attributes
     ----------
@@ -261,12 +263,7 @@ class Module:
             if "'needs_input_grad'" in str(error):
                 error.add_note(f"write {type(self).__name__}.forward(self, input, *, needs_input_grad=True)")
             raise
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise TypeError(
-                f"{type(self).__name__}: forward must return the output and the way back, "
-                f"received {type(result).__name__}; layers in a row make a Sequential, which does that by itself"
-            )
-        return result[0]
+        return both(self, result)[0]
 
     # -- what the module holds --
 
@@ -323,9 +320,10 @@ class Module:
 
     def train(self: _Self, mode: bool = True) -> _Self:
         """Switch to training behaviour, and undo ``freeze()``; ``train(False)`` is ``eval()``. Returns the module."""
+        training = check.flag("train", "mode", mode)
         for module in self.modules():
-            module.training = bool(mode)
-        return self.unfreeze() if mode else self
+            module.training = training
+        return self.unfreeze() if training else self
 
     def eval(self: _Self) -> _Self:
         """Switch to inference behaviour. Returns the module."""
@@ -450,7 +448,7 @@ class Module:
             missing_keys=[name for name, held in targets.items() if name not in state_dict and not _optional(held)],
             unexpected_keys=[name for name in state_dict if name not in targets],
         )
-        if strict and any(found):
+        if check.flag("load_state_dict", "strict", strict) and any(found):
             raise ValueError(
                 f"load_state_dict: names must agree, received state_dict without {found.missing_keys} "
                 f"and with unexpected {found.unexpected_keys}; strict=False passes over them"
@@ -500,6 +498,12 @@ class Module:
                 f"{type(self).__name__}: {name} is a {type(kept).__name__} and stays one, "
                 f"received {name}={type(value).__name__}; assign to {name}.data, or use load_state_dict"
             )
+        held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if any(isinstance(one, Module | Parameter) for one in held):
+            raise TypeError(
+                f"{type(self).__name__}: layers and parameters in a list or dict are not found, "
+                f"received {name}={type(value).__name__}; hold layers in a Sequential, parameters as attributes"
+            )
         super().__setattr__(name, value)
 
     def extra_repr(self) -> str:
@@ -512,6 +516,16 @@ class Module:
         if not children:
             return f"{type(self).__name__}({arguments})"
         return "\n  ".join([f"{type(self).__name__}({arguments}", *children]) + "\n)"
+
+
+def both(module: Module, result: Any) -> tuple[Any, Backward]:
+    """Return what `forward` of a module returned, if it is the output and the way back: two samples are not."""
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            f"{type(module).__name__}: forward must return the output and the way back, "
+            f"received {type(result).__name__}; layers in a row make a Sequential, which does that by itself"
+        )
+    return result
 
 
 def other_than(**given: tuple[Any, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from fastconv._extras import require
 from fastconv._files import load, save
 from fastconv.data import DataLoader
 from fastconv.metrics import best_classes, confusion_matrix
+from fastconv.nn.module import both
 from fastconv.train import _checkpoint as checkpoint
 from fastconv.train._history import Epoch, History
 from fastconv.train._interrupt import Interrupt
@@ -258,7 +259,7 @@ class _Run:
 
     def _step(self, inputs: Array, targets: Array) -> None:
         self.optimizer.zero_grad()
-        outputs, backward = self.model.forward(inputs, needs_input_grad=False)
+        outputs, backward = both(self.model, self.model.forward(inputs, needs_input_grad=False))
         value, grad = self.loss(outputs, targets)
         if not math.isfinite(value):
             raise FloatingPointError(

@@ -381,6 +381,31 @@ def test_what_a_module_of_ones_own_gets_wrong() -> None:
     for x in (np.ones((2, 3)), np.ones(3), (1, 2, 3)):
         with pytest.raises(TypeError, match="WithoutWayBack: forward must return the output and the way back"):
             WithoutWayBack()(x)
+        for net in (nn.Sequential(WithoutWayBack()), nn.Residual(WithoutWayBack()), nn.Parallel(WithoutWayBack())):
+            with pytest.raises(TypeError, match="WithoutWayBack: forward must return the output and the way back"):
+                net.forward(x)
+
+
+def test_layers_in_lists_are_refused() -> None:
+    """They would be found nowhere: not in training, not in files."""
+
+    class Listed(nn.Module):
+        def __init__(self, held: Any) -> None:
+            self.sizes = [1, 2]
+            self.layers = held
+
+    for held in ([nn.Linear(1, 1)], {"a": nn.Linear(1, 1)}, [nn.Parameter(np.ones(1))]):
+        with pytest.raises(TypeError, match=r"Listed: layers and parameters in a list or dict.* hold layers in a Seq"):
+            Listed(held)
+    assert len(list(Listed(nn.Sequential(nn.Linear(1, 1))).parameters())) == 2
+
+
+def test_switches_are_true_or_false() -> None:
+    layer = nn.Linear(1, 1)
+    with pytest.raises(TypeError, match="train: mode must be True or False, received mode='yes'"):
+        layer.train("yes")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="load_state_dict: strict must be True or False, received strict='no'"):
+        layer.load_state_dict({}, strict="no")  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_read_is_named_in_a_state() -> None:
