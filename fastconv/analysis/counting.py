@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from fastconv import _check as check
 from fastconv import nn
 from fastconv._check import Axis
@@ -64,7 +66,7 @@ class Connections:
     @property
     def sharing(self) -> float:
         """Connections a weight, in the mean: 1 where nothing is shared."""
-        return self.connections / self.weights
+        return self.connections / self.weights if self.weights else 1.0
 
 
 def fully_connected(inputs: int | Sequence[int], outputs: int | Sequence[int], *, bias: bool = False) -> Connections:
@@ -297,6 +299,7 @@ def count(layer: nn.Module, input_shape: Sequence[int]) -> Connections:
     known: Any = layer
     if (known.in_channels,) != check.sizes("count", "input_shape", input_shape)[:1]:
         raise ValueError(f"count: {layer!r} takes {known.in_channels} channels, received input_shape={input_shape!r}")
+    fixed_size("count", known, input_shape[1:])
     more = {"tile": known.weight.shape[: len(known.kernel_size)]} if pattern is tiled else {}
     options = {name: getattr(known, name) for name in ("kernel_size", "stride", "padding", "dilation", "groups")}
     return pattern(input_shape, known.out_channels, **more, **options, bias=bias)
@@ -312,8 +315,15 @@ _PATTERNS: dict[str, Callable[..., Connections]] = {
 }
 
 
+def fixed_size(op: str, layer: Any, spatial: Sequence[int]) -> None:
+    """Raise where a layer with a kernel for each position is asked about an image of another size."""
+    sides = getattr(layer, "input_size", None)
+    if sides is not None and sides != tuple(spatial):
+        raise ValueError(f"{op}: {layer!r} takes images of {sides}, received spatial sides {tuple(spatial)}")
+
+
 def _shape(op: str, name: str, value: int | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(value, int):
+    if isinstance(value, int | np.integer):
         return (check.integer(op, name, value, 0),)
     return check.sizes(op, name, value)
 

@@ -19,6 +19,7 @@ from fastconv import _check as check
 from fastconv import nn
 from fastconv._extras import MissingExtraError, require
 from fastconv.analysis._gradients import gradients_kept
+from fastconv.analysis.counting import fixed_size
 
 __all__ = ["SparseMatrix", "Wiring", "as_linear", "as_matrix", "jacobian", "tied_gradient", "wiring"]
 
@@ -153,6 +154,7 @@ def wiring(layer: nn.Module, input_shape: Sequence[int]) -> Wiring:
         raise ValueError(f"wiring: layer must pad with zeros, received padding_mode={known.padding_mode!r}")
     n = len(shape) - 1
     kernel_shape = (known.out_channels, known.in_channels // known.groups, *known.kernel_size)
+    fixed_size("wiring", known, shape[1:])
     problem = check.conv_problem(
         "wiring", n, (1, *shape), False, kernel_shape, known.stride, known.padding, known.dilation, known.groups
     )

@@ -44,7 +44,9 @@ def translate(image: ArrayLike, shift: int | Sequence[int], fill: float = 0.0) -
            [2, 3, 0]])
     """
     array = np.asarray(image)
-    steps = check.sizes("translate", "shift", [shift] if isinstance(shift, int) else shift, minimum=-(2**62))
+    steps = check.sizes(
+        "translate", "shift", [shift] if isinstance(shift, int | np.integer) else shift, minimum=-(2**62)
+    )
     if len(steps) > array.ndim:
         raise ValueError(f"translate: shift must have one entry per axis at most, received shift={shift!r}")
     result = np.full_like(array, fill)
@@ -102,11 +104,12 @@ def equivariance_error(
     op = "equivariance_error"
     array = np.asarray(image)
     inner = _as_transform(transform)
-    rim = check.sizes(op, "margin", [margin] * 2 if isinstance(margin, int) else margin)
+    rim = check.sizes(op, "margin", [margin] * 2 if isinstance(margin, int | np.integer) else margin)
     outer = inner if output_transform is None else _as_transform(output_transform)
     got, want = np.asarray(operator(inner(array))), np.asarray(outer(np.asarray(operator(array))))
-    if got.shape != want.shape:
-        raise ValueError(f"{op}: outputs must have one shape, received transforms that give {got.shape}, {want.shape}")
+    _same_shape(op, got, want)
+    if len(rim) > want.ndim:
+        raise ValueError(f"{op}: margin must have one entry per axis of the output at most, received {margin=}")
     sides = want.shape[want.ndim - len(rim) :]
     cut: tuple[Any, ...] = (..., *(slice(by, max(by, side - by)) for by, side in zip(rim, sides, strict=True)))
     return _relative(op, got[cut], want[cut])
@@ -119,12 +122,20 @@ def invariance_error(
 ) -> float:
     """Measure how far f(T(x)) is from f(x): 0 where transforming the input leaves the output as it was.
 
-    Parameters and errors are those of `equivariance_error`.
+    Parameters
+    ----------
+    operator, image, transform
+        As `equivariance_error` takes them.
 
     Returns
     -------
     float
         The root mean square of the difference, divided by that of f(x).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `equivariance_error`.
 
     Examples
     --------
@@ -135,10 +146,10 @@ def invariance_error(
     >>> [round(invariance_error(f, x, 1), 2) for f in (lambda x: x, nn.MaxPool2d(3, 1, 1), nn.AdaptiveAvgPool2d(1))]
     [1.41, 0.82, 0.0]
     """
-    array = np.asarray(image)
-    return _relative(
-        "invariance_error", np.asarray(operator(_as_transform(transform)(array))), np.asarray(operator(array))
-    )
+    op, array = "invariance_error", np.asarray(image)
+    got, want = np.asarray(operator(_as_transform(transform)(array))), np.asarray(operator(array))
+    _same_shape(op, got, want)
+    return _relative(op, got, want)
 
 
 def gradient_by_depth(layers: nn.Sequential, input: ArrayLike, grad_output: ArrayLike | None = None) -> Array:
@@ -158,6 +169,11 @@ def gradient_by_depth(layers: nn.Sequential, input: ArrayLike, grad_output: Arra
     ndarray of shape (layers + 1,), float64
         Root mean squares: of the gradient of the input of each layer, then of `grad_output`.
 
+    Raises
+    ------
+    TypeError
+        When `layers` is no Sequential.
+
     Examples
     --------
     Two layers that halve gradients:
@@ -168,6 +184,8 @@ def gradient_by_depth(layers: nn.Sequential, input: ArrayLike, grad_output: Arra
     >>> gradient_by_depth(nn.Sequential(Half(), Half()), np.ones(3))
     array([0.25, 0.5 , 1.  ])
     """
+    if not isinstance(layers, nn.Sequential):
+        raise TypeError(f"gradient_by_depth: layers must be a Sequential, received layers={layers!r}")
     backwards, value = [], input
     for layer in layers:
         value, backward = layer.forward(value)
@@ -220,6 +238,11 @@ def dead_units(activation: nn.Module, input: ArrayLike, dim: int = 1) -> NDArray
 
 def _as_transform(transform: Any) -> Callable[[Array], Array]:
     return transform if callable(transform) else lambda array: translate(array, transform)
+
+
+def _same_shape(op: str, got: Array, want: Array) -> None:
+    if got.shape != want.shape:
+        raise ValueError(f"{op}: outputs must have one shape, received transforms that give {got.shape}, {want.shape}")
 
 
 def _rms(array: Array) -> float:

@@ -54,12 +54,12 @@ def output_size(size: Any, kernel_size: Any, stride: Any = 1, padding: Any = 0, 
     (214, 320)
     """
     op = "output_size"
-    sides = check.sizes(op, "size", [size] if isinstance(size, int) else size, minimum=1)
+    sides = check.sizes(op, "size", [size] if isinstance(size, int | np.integer) else size, minimum=1)
     kernel = check.per_axis(op, "kernel_size", kernel_size, len(sides), 1)
     shapes = (1, 1, *sides), (1, 1, *kernel)
     problem = check.conv_problem(op, len(sides), shapes[0], True, shapes[1], stride, padding, dilation, 1)
     out = tuple(axis.out for axis in problem.axes)
-    return out[0] if isinstance(size, int) else out
+    return out[0] if isinstance(size, int | np.integer) else out
 
 
 def same_padding(kernel_size: int, dilation: int = 1) -> int:

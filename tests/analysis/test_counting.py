@@ -139,6 +139,11 @@ def test_sharing_and_sparse_interaction() -> None:
         (lambda: tiled((1, 8, 8), 1, 3, 0), ValueError, "tile must be positive"),
         (lambda: locally_connected((1, 8, 8), 0, 3), ValueError, "out_channels must be positive"),
         (lambda: count(nn.ReLU(), (3,)), TypeError, "count: layer must"),
+        (
+            lambda: count(nn.LocallyConnected2d(3, 4, 6, 3), (3, 7, 7)),
+            ValueError,
+            r"count: .* takes images of \(6, 6\)",
+        ),
         (lambda: count(nn.Linear(3, 4), (4,)), ValueError, r"input_shape=\(4,\)"),
         (lambda: count(nn.Conv2d(3, 4, 1), ()), ValueError, r"takes 3 channels, received input_shape=\(\)"),
         (

@@ -187,6 +187,7 @@ def test_jacobian_of_a_network() -> None:
         (lambda: wiring(nn.Linear(3, 2), (4,)), ValueError, "takes"),
         (lambda: wiring(nn.Conv2d(1, 1, 3, padding_mode="circular"), (1, 5, 5)), ValueError, "padding_mode='circular'"),
         (lambda: wiring(nn.Conv2d(2, 1, 3), (1, 5, 5)), ValueError, "channels"),
+        (lambda: as_matrix(nn.LocallyConnected1d(1, 1, 6, 3), (1, 9)), ValueError, r"takes images of \(6,\), received"),
         (lambda: as_matrix(3, (1, 2)), TypeError, "layer must be a Module or a function, received layer=3"),
         (lambda: as_matrix(nn.Linear(3, 2), (3,), sparse=1), TypeError, "sparse must be True or False"),  # type: ignore[arg-type]
         (lambda: as_matrix(nn.Conv2d(1, 1, 3), (1, 10**6, 10**6), sparse=False), MemoryError, "cannot be held"),

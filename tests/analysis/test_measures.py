@@ -10,7 +10,15 @@ from helpers import whole
 
 import fastconv as fc
 from fastconv import nn, optim
-from fastconv.analysis import dead_units, equivariance_error, gradient_by_depth, invariance_error, translate
+from fastconv.analysis import (
+    dead_units,
+    equivariance_error,
+    fully_connected,
+    gradient_by_depth,
+    invariance_error,
+    output_size,
+    translate,
+)
 
 
 def quarter_turn(image: Any) -> Any:
@@ -27,6 +35,14 @@ def photo() -> Any:
     datasets = pytest.importorskip("sklearn.datasets")
     pytest.importorskip("PIL")
     return datasets.load_sample_image("china.jpg")[100:228, 200:328].transpose(2, 0, 1).astype(np.float64)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    x = np.random.default_rng(0).random((1, 6, 7))
+    np.testing.assert_array_equal(translate(x, np.int64(2)), translate(x, 2))  # type: ignore[arg-type]
+    assert equivariance_error(np.sin, x, np.int64(1), margin=np.int64(2)) == 0  # type: ignore[arg-type]
+    assert output_size(np.int64(5), np.int64(3)) == 3
+    assert fully_connected(np.int64(9), np.int64(16)).weights == 144  # type: ignore[arg-type]
 
 
 def test_translate() -> None:
@@ -177,6 +193,9 @@ def test_pooling_keeps_the_depth_and_has_no_parameters(pool: nn.Module) -> None:
         (lambda: equivariance_error(np.sin, np.ones((4, 5)), quarter_turn, 1), ValueError, "one shape"),
         (lambda: equivariance_error(np.sin, np.ones((4, 4)), 1, margin=-1), ValueError, "margin"),
         (lambda: invariance_error(np.sin, np.zeros(3), 1), ValueError, "invariance_error: the output"),
+        (lambda: equivariance_error(np.sin, np.ones((4, 4)), 1, margin=(0, 0, 0)), ValueError, "margin must have one"),
+        (lambda: invariance_error(np.sin, np.ones((4, 4)), lambda x: x[:, :1]), ValueError, "one shape"),
+        (lambda: gradient_by_depth(nn.ReLU(), np.ones(3)), TypeError, "must be a Sequential"),  # type: ignore[arg-type]
         (lambda: dead_units(nn.ReLU(), np.ones(3)), ValueError, "dead_units: dim must be an axis"),
         (lambda: dead_units(nn.ReLU(), np.ones((2, 3)), 0.5), TypeError, "dead_units: dim"),  # type: ignore[arg-type]
     ],
