@@ -29,107 +29,13 @@ typedef struct {
     int64_t uses, pitch;              /* patches held at a time, elements from one to the next */
     int64_t strip, block;             /* neighbouring outputs whose patches are held, elements from one's to the next's */
     int64_t chunk;                    /* rows of W that pass through L1 together */
+    int past;                         /* the weight's gradient is larger than the caches */
     int axis;                         /* input gradient: where bands lie, */
     int64_t band, bands;              /* outputs of a band, bands, */
     int64_t channels, channel_blocks; /* input channels of a task, tasks along them */
 } FN(local_state);
 
-/* Where one use of a kernel lies: the first tap's place in the input, and whether all taps are inside. */
-typedef struct {
-    int64_t image, start[FC_DIMS];
-    int inside;
-    ptrdiff_t y; /* its place in a channel of the result */
-} FN(local_use);
-
-static FN(local_use) FN(local_use_at)(const fc_problem *p, const fc_array *y, int64_t image, const int64_t *out)
-{
-    FN(local_use) u = {.image = image, .inside = 1, .y = image * y->stride[0]};
-    for (int d = 0; d < FC_DIMS; d++) {
-        const fc_axis *a = &p->axis[d];
-        u.start[d] = out[d] * a->stride - a->pad;
-        u.inside = u.inside && u.start[d] >= 0 && u.start[d] + (a->kernel - 1) * a->dilation < a->in;
-        u.y += out[d] * y->stride[2 + d];
-    }
-    return u;
-}
-
-/* Four elements: more fit the short rows of a window badly. */
-typedef real FN(four) __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
-
-/* Copies a window of some channels to a patch, or adds a patch to it (`back`). `dense`: taps of a row are neighbours, and of as many
- * fours as hold them all elements lie inside the row. */
-FC_INLINE void FN(local_move_inside)(const int back, const int dense, const int64_t kw, const fc_problem *p, real *x,
-                                     const ptrdiff_t *stride, int64_t channels, real *patch)
-{
-    ptrdiff_t step[FC_DIMS];
-    for (int d = 0; d < FC_DIMS; d++)
-        step[d] = p->axis[d].kernel > 1 ? p->axis[d].dilation * stride[2 + d] : 0;
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t d = 0; d < p->axis[0].kernel; d++)
-            for (int64_t h = 0; h < p->axis[1].kernel; h++, patch += kw) {
-                real *row = x + c * stride[1] + d * step[0] + h * step[1];
-                if (dense && !back) {
-                    for (int64_t w = 0; w < kw; w += 4)
-                        *(FN(four) *)(patch + w) = *(const FN(four) *)(row + w);
-                } else {
-                    for (int64_t w = 0; w < kw; w++)
-                        if (back)
-                            row[w * (dense ? 1 : step[2])] += patch[w];
-                        else
-                            patch[w] = row[w * step[2]];
-                }
-            }
-}
-
-/* The same where some taps lie in the padding: they read zero. */
-FC_INLINE void FN(local_move_border)(const int back, const fc_problem *p, const FN(local_use) *u, real *x, const ptrdiff_t *stride,
-                                     int64_t channels, real *patch)
-{
-    const fc_axis *a = p->axis;
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t d = 0; d < a[0].kernel; d++)
-            for (int64_t h = 0; h < a[1].kernel; h++)
-                for (int64_t w = 0; w < a[2].kernel; w++, patch++) {
-                    int64_t i = u->start[0] + d * a[0].dilation, j = u->start[1] + h * a[1].dilation,
-                            k = u->start[2] + w * a[2].dilation;
-                    int inside = i >= 0 && i < a[0].in && j >= 0 && j < a[1].in && k >= 0 && k < a[2].in;
-                    real *at = inside ? x + c * stride[1] + i * stride[2] + j * stride[3] + k * stride[4] : NULL;
-                    if (back && inside)
-                        *at += *patch;
-                    else if (!back)
-                        *patch = inside ? *at : 0;
-                }
-}
-
-FC_INLINE void FN(local_move)(const int back, const fc_problem *p, const fc_array *x, const FN(local_use) *u, int64_t channel,
-                              int64_t channels, real *patch)
-{
-    real *at = (real *)x->data + u->image * x->stride[0] + channel * x->stride[1];
-    if (!u->inside) {
-        FN(local_move_border)(back, p, u, at, x->stride, channels, patch);
-        return;
-    }
-    at += u->start[0] * x->stride[2] + u->start[1] * x->stride[3] + u->start[2] * x->stride[4];
-    int64_t kw = p->axis[2].kernel;
-    int dense = x->stride[4] == 1 && p->axis[2].dilation == 1 && u->start[2] + fc_round_up(kw, 4) <= p->axis[2].in;
-    if (dense && kw == 3)
-        FN(local_move_inside)(back, 1, 3, p, at, x->stride, channels, patch);
-    else if (dense)
-        FN(local_move_inside)(back, 1, kw, p, at, x->stride, channels, patch);
-    else
-        FN(local_move_inside)(back, 0, kw, p, at, x->stride, channels, patch);
-}
-
-static __attribute__((noinline)) void FN(local_gather)(const fc_problem *p, const fc_array *x, const FN(local_use) *u, real *patch)
-{
-    FN(local_move)(0, p, x, u, 0, p->groups * p->in_channels, patch);
-}
-
-static __attribute__((noinline)) void FN(local_scatter)(const fc_problem *p, const fc_array *x, const FN(local_use) *u,
-                                                        int64_t channel, int64_t channels, real *patch)
-{
-    FN(local_move)(1, p, x, u, channel, channels, patch);
-}
+#include "local_patches.h"
 
 /* ---------------------------------------------------------------------------------------------------- the plan */
 
@@ -191,6 +97,7 @@ static const char *FN(local_prepare)(fc_plan *plan)
         FN(local_cut_kernels)(p, s);
     plan->stages = p->op == FC_LOCAL_INPUT_GRAD ? 3 : 1;
     s->chunk = fc_max(FC_DOTS / 2, fc_min(s->outputs, FC_LOCAL_CHUNK / s->terms) / (FC_DOTS / 2) * (FC_DOTS / 2));
+    s->past = (double)s->kernels * (double)s->outputs * (double)s->terms * sizeof(real) >= (double)FC_STREAM_BYTES;
     int64_t patches = s->strip * s->uses;
     s->block = FN(aligned)(s->uses * s->pitch + 4); /* a patch's last row is stored in fours, over what follows */
     plan->scratch = FC_SCRATCH_HEAD + s->strip * s->block * (int64_t)sizeof(real) +
@@ -268,11 +175,14 @@ static void FN(local_fill)(const fc_problem *p, const FN(local_state) *s, const 
     FN(local_gather)(p, x, &t->use[i], t->patches + i * s->pitch);
 }
 
-/* The result's gradient at `n` uses: grads[use][output]. */
-static void FN(local_fill_grads)(const FN(local_state) *s, const fc_array *gy, int64_t n, const FN(local_scratch) *t)
+/* The result's gradient at `n` uses of each output of a strip: grads[use][output]. Neighbours in a row together, since channels may
+ * lie a power of two apart and evict each other. */
+static void FN(local_fill_grads)(const FN(local_state) *s, const fc_array *gy, int64_t strip, int64_t n, const FN(local_scratch) *t)
 {
-    for (int64_t i = 0; i < n; i++)
-        FN(copy_run)(t->values + i * s->outputs, (const real *)gy->data + t->use[i].y, gy->stride[1], s->outputs);
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t o = 0; o < s->outputs; o++)
+            for (int64_t k = 0, i = j; k < strip; k++, i += s->uses)
+                t->values[i * s->outputs + o] = ((const real *)gy->data)[t->use[i].y + o * gy->stride[1]];
 }
 
 /* Rows of W copied as they lie, which is how memory gives them fastest; a single use reads them but once anyway. Returns where they
@@ -326,13 +236,32 @@ static void FN(local_multiply)(const FN(local_state) *s, const FN(local_scratch)
     }
 }
 
-/* gW (+)= grads' patches for `n` uses and the outputs o0 to o1 of a group; `w` is row o0 of gW. */
+/* Copies a run past the caches. */
+static void FN(local_stream)(real *to, const real *from, int64_t n)
+{
+    int64_t i = FN(before_aligned)(to, n);
+    FN(copy_run)(to, from, 1, i);
+    for (; i + VL <= n; i += VL)
+        FN(stream)(to + i, FN(load)(from + i));
+    FN(copy_run)(to + i, from + i, 1, n - i);
+}
+
+/* gW (+)= grads' patches for `n` uses and the outputs o0 to o1 of a group; `w` is row o0 of gW. A result larger than the caches, and
+ * written but once, goes past them: into them it would be read first. */
 static void FN(local_outer)(const FN(local_state) *s, const FN(local_scratch) *t, int64_t n, real *w, const real *patches,
                             int64_t o0, int64_t o1, int add)
 {
     const ptrdiff_t ahead = FN(local_ahead)(s) / 2;
-    const int64_t rows = n == 1 ? 1 : FC_MIX_ROWS, ld = fc_round_up(s->terms, VL); /* with one use writing is all the time there is */
-    if (n <= FC_MIX_ROWS || add) {
+    const int past = s->past && !add, straight = n <= FC_MIX_DEPTH && !(n & (n - 1)) && s->terms % VL == 0 && !FN(before_aligned)(w, VL);
+    const int64_t rows = n == 1 ? 1 : FC_MIX_ROWS; /* with one use writing is all the time there is */
+    const int64_t ld = past ? s->terms : fc_round_up(s->terms, VL);
+    if (past && straight) {
+        for (int64_t o = o0; o < o1; o += rows)
+            FN(mix_stream)(fc_min(rows, o1 - o), n, t->values + o, 1, s->outputs, patches, s->pitch, s->terms, w + (o - o0) * s->terms,
+                           s->terms);
+        return;
+    }
+    if (add || (n <= FC_MIX_ROWS && !past)) {
         for (int64_t o = o0; o < o1; o += rows) {
             FN(local_ask)(1, w + (o - o0) * s->terms + ahead, rows * s->terms);
             FN(mix_rows)(fc_min(rows, o1 - o), n, t->values + o, 1, s->outputs, patches, s->pitch, s->terms,
@@ -343,11 +272,14 @@ static void FN(local_outer)(const FN(local_state) *s, const FN(local_scratch) *t
     for (int64_t o = o0; o < o1; o += s->chunk) {
         int64_t chunk = fc_min(s->chunk, o1 - o);
         for (int64_t i = 0; i < chunk; i += rows) {
-            FN(local_ask)(1, w + (o - o0 + i) * s->terms + ahead, rows * s->terms);
+            if (!past)
+                FN(local_ask)(1, w + (o - o0 + i) * s->terms + ahead, rows * s->terms);
             FN(mix_rows)(fc_min(rows, chunk - i), n, t->values + o + i, 1, s->outputs, patches, s->pitch, s->terms,
                      (FN(dest)){t->chunk + i * ld, ld, 0});
         }
-        for (int64_t i = 0; i < chunk; i++)
+        if (past)
+            FN(local_stream)(w + (o - o0) * s->terms, t->chunk, chunk * s->terms);
+        for (int64_t i = 0; i < chunk && !past; i++)
             FN(copy_run)(w + (o - o0 + i) * s->terms, t->chunk + i * ld, 1, s->terms);
     }
 }
@@ -383,14 +315,14 @@ static void FN(local_kernels)(const fc_plan *plan, const fc_call *call, int64_t 
                 FN(local_scratch) t = FN(local_scratch_at)(s, scratch, k);
                 FN(local_fill)(p, s, x, y, &uses[k], i + j, &t, j);
             }
+        if (!forward)
+            FN(local_fill_grads)(s, y, strip, n, scratch);
         for (int64_t k = 0; k < strip; k++) {
             FN(local_scratch) t = FN(local_scratch_at)(s, scratch, k);
             real *w = matrices + k * s->outputs * s->terms;
             ptrdiff_t bias_at = 0;
             for (int d = 0; d < FC_DIMS; d++)
                 bias_at += uses[k].first[d] * bias->stride[2 + d];
-            if (!forward)
-                FN(local_fill_grads)(s, y, n, &t);
             for (int64_t o = o0, end; o < o1; o = end) { /* group by group */
                 const real *patches = t.patches + o / p->out_channels * s->terms;
                 end = fc_min(o1, (o / p->out_channels + 1) * p->out_channels);
@@ -437,14 +369,15 @@ static void FN(local_strip)(const fc_plan *plan, const fc_call *call, const int6
     const fc_array *gy = &call->array[0], *w = &call->array[1], *gx = &call->array[3];
     for (int64_t i = 0; i < p->batch; i += s->uses) {
         int64_t n = fc_min(s->uses, p->batch - i);
+        for (int64_t k = 0; k < strip; k++)
+            for (int64_t j = 0; j < n; j++)
+                scratch->use[k * s->uses + j] = FN(local_use_at)(p, gy, i + j, (int64_t[]){out[0], out[1], out[2] + k});
+        FN(local_fill_grads)(s, gy, strip, n, scratch);
         for (int64_t k = 0; k < strip; k++) {
             FN(local_scratch) t = FN(local_scratch_at)(s, scratch, k);
             int64_t at[FC_DIMS] = {out[0], out[1], out[2] + k}, kernel = 0;
             for (int d = 0; d < FC_DIMS; d++)
                 kernel = kernel * p->tile[d] + at[d] % p->tile[d];
-            for (int64_t j = 0; j < n; j++)
-                t.use[j] = FN(local_use_at)(p, gy, i + j, at);
-            FN(local_fill_grads)(s, gy, n, &t);
             FN(local_back)(p, s, &t, n, (const real *)w->data + kernel * s->outputs * s->terms, c0, c1);
         }
         for (int64_t j = 0; j < n; j++)
@@ -481,6 +414,7 @@ static void FN(local_run)(const fc_plan *plan, fc_call *call, ptrdiff_t stage, p
         int64_t end = FN(even_start)(s->kernels, s->ranges, range + 1);
         for (int64_t k = FN(even_start)(s->kernels, s->ranges, range); k < end; k += s->strip)
             FN(local_kernels)(plan, call, k, fc_min(s->strip, end - k), o0, o1, &t);
+        FN(streamed)();
         return;
     }
     if (stage == 0) {

@@ -9,12 +9,14 @@
 #define FC_MIX_LONG (8 * VL) /* lanes for which it pays to align what is read */
 #define FC_MIX_DEPTH 8 /* rows of b side by side: few, since rows of 4 KB meet in the same cache sets */
 
+/* add: 0, 1, or FC_MIX_PAST: overwrite, past the caches. */
+#define FC_MIX_PAST 2
 FC_INLINE void FN(mix_lanes)(const int m, const int depth, const int add, const int whole, vec s[FC_MIX_ROWS][FC_MIX_DEPTH],
                              const real *b, ptrdiff_t ldb, real *c, ptrdiff_t ldc, int64_t lanes)
 {
     vec v[FC_MIX_ROWS];
     FC_UNROLL for (int i = 0; i < m; i++)
-        v[i] = !add ? FN(zero)() : whole ? FN(load)(c + i * ldc) : FN(load_n)(c + i * ldc, lanes);
+        v[i] = add != 1 ? FN(zero)() : whole ? FN(load)(c + i * ldc) : FN(load_n)(c + i * ldc, lanes);
     FC_UNROLL for (int q = 0; q < depth; q++)
     {
         vec u = whole ? FN(load)(b + q * ldb) : FN(load_n)(b + q * ldb, lanes);
@@ -22,7 +24,9 @@ FC_INLINE void FN(mix_lanes)(const int m, const int depth, const int add, const 
     }
     FC_UNROLL for (int i = 0; i < m; i++)
     {
-        if (whole)
+        if (add == FC_MIX_PAST)
+            FN(stream)(c + i * ldc, v[i]);
+        else if (whole)
             FN(store)(c + i * ldc, v[i]);
         else
             FN(store_n)(c + i * ldc, v[i], lanes);
@@ -72,5 +76,18 @@ static __attribute__((noinline)) void FN(mix_rows)(int64_t m, int64_t depth, con
     int add = to.add;
     switch (m) {
         FC_MIX(1) FC_MIX(2) FC_MIX(3)
+    }
+}
+
+/* The same for depths of 1, 2, 4 and 8, past the caches: c is aligned, and ldc and the width are whole numbers of vectors. */
+#define FC_MIX_STREAM(M, DEPTH)                                                                    \
+    case 16 * M + DEPTH: FN(mix_tile)(M, DEPTH, FC_MIX_PAST, a, row, term, b, ldb, width, c, ldc); break;
+static __attribute__((noinline)) void FN(mix_stream)(int64_t m, int64_t depth, const real *a, ptrdiff_t row, ptrdiff_t term,
+                                                     const real *b, ptrdiff_t ldb, int64_t width, real *c, ptrdiff_t ldc)
+{
+    switch (16 * m + depth) {
+        FC_MIX_STREAM(1, 1) FC_MIX_STREAM(1, 2) FC_MIX_STREAM(1, 4) FC_MIX_STREAM(1, 8)
+        FC_MIX_STREAM(2, 1) FC_MIX_STREAM(2, 2) FC_MIX_STREAM(2, 4) FC_MIX_STREAM(2, 8)
+        FC_MIX_STREAM(3, 1) FC_MIX_STREAM(3, 2) FC_MIX_STREAM(3, 4) FC_MIX_STREAM(3, 8)
     }
 }

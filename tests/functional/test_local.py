@@ -92,6 +92,28 @@ def test_equals_the_reference(conv: Conv, dtype: Any, isa: str) -> None:
         assert_same(a, c, share=share(conv))
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("batch", "c", "groups"), [(1, 16, 2), (2, 16, 1), (3, 16, 1), (2, 17, 1), (9, 5, 3), (20, 13, 1)]
+)
+def test_a_large_weight_gradient_goes_past_the_caches(batch: int, c: int, groups: int, isa: str) -> None:
+    """From 16 MB on: rows of whole vectors or not, images that are a power of two or not, or go in several passes."""
+    k = -(-2_200_000 // (30 * 31 * c * 9 * groups))
+    conv = Conv(batch, c, k, (30, 31), (3, 3), padding=1, groups=groups)
+    rng = np.random.default_rng(0)
+    x, gy = whole(rng, *conv.x_shape, dtype=np.float64), whole(rng, *conv.y_shape, dtype=np.float64)
+    w = np.empty((30, 31, *conv.w_shape))
+    assert w.nbytes >= 16 << 20
+    with isa_limit(isa):
+        got = fc.locally_connected2d_backward(gy, x, w, **conv.options, needs=(False, True, False))[1]
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))).reshape(batch, groups, c, 32, 33)
+    patches = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (3, 4))
+    for group in range(groups):
+        rows = slice(group * k, (group + 1) * k)
+        want = np.einsum("nkij,ncijuv->ijkcuv", gy[:, rows], patches[:, group], optimize=True)
+        np.testing.assert_array_equal(got[:, :, rows], want)
+
+
 @settings(max_examples=60)
 @given(convs(axes=(1, 2)), st.sampled_from(DTYPES), st.integers(0, 10))
 def test_any_problem_equals_the_reference(conv: Conv, dtype: Any, seed: int) -> None:
