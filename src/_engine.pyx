@@ -14,6 +14,7 @@ import numpy
 from cython.parallel cimport parallel, threadid
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset, strcpy
 cimport numpy as cnp
 
@@ -86,6 +87,7 @@ cdef extern from "driver.h":
         int stopped
     double fc_now() noexcept nogil
     void *fc_allocate(size_t) noexcept nogil
+    void fc_advise(void *, size_t) noexcept nogil
     void fc_free(void *) noexcept nogil
     int fc_threads_possible(int) noexcept nogil
     enum: FC_SET_ISA
@@ -180,7 +182,7 @@ cdef class Plan:
     cdef Py_ssize_t inner[FC_MAX_ARRAYS]
     cdef int rank
     cdef cnp.npy_intp shape[RANK]
-    cdef bint large
+    cdef bint aligned
 
     def __init__(self, int op, int dtype, batch, groups, in_channels, out_channels, axes, slots, str algorithm, int isa,
                  double cost, int flags=0, double divisor=0.0, tuple shape=(), tuple inner=(0, 0, 0, 0), double slope=0.0,
@@ -208,7 +210,7 @@ cdef class Plan:
             raise ValueError("fastconv: a result has at most 64 axes")
         for i in range(self.rank):
             self.shape[i] = shape[i]
-        self.large = prod(shape) * (8 if dtype else 4) >= LARGE
+        self.aligned = prod(shape) * (8 if dtype else 4) >= ALIGNED
         i = 0
         while True:
             a = fc_algorithm_at(<fc_isa> isa, <fc_dtype> dtype, i)
@@ -289,7 +291,7 @@ cdef class Plan:
         if self.rank == 0:
             raise ValueError("fastconv: this plan was not told the shape of its result")
         cdef int kind = cnp.NPY_DOUBLE if self.plan.problem.dtype else cnp.NPY_FLOAT
-        result = new_result(self.rank, self.shape, kind, self.large)
+        result = new_result(self.rank, self.shape, kind, self.aligned)
         return result if self.start(a, b, c, result, fc_setting(FC_SET_THREADS), packed, extra) else None
 
     cdef bint start(self, a, b, c, d, int threads, Packed packed, cnp.ndarray extra) except -1:

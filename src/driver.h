@@ -20,6 +20,7 @@ static inline double fc_now(void)
 }
 static inline void *fc_allocate(size_t n) { return _aligned_malloc(n, FC_ALIGN); }
 static inline void fc_free(void *p) { _aligned_free(p); }
+static inline void fc_advise(void *p, size_t n) { (void)p, (void)n; }
 static inline int fc_threads_possible(int n) { return n; }
 #else
 #include <pthread.h>
@@ -32,16 +33,25 @@ static inline double fc_now(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+#define FC_HUGE ((size_t)2 << 20)
+
+/* Asks for huge pages: first touch of small ones costs as much as a small convolution. */
+static inline void fc_advise(void *p, size_t n)
+{
+#ifdef MADV_HUGEPAGE
+    size_t before = -(uintptr_t)p % FC_HUGE;
+    if (n >= 2 * FC_HUGE)
+        madvise((char *)p + before, n - before, MADV_HUGEPAGE); /* advice: nothing depends on its success */
+#else
+    (void)p, (void)n;
+#endif
+}
 static inline void *fc_allocate(size_t n)
 {
-    const size_t huge = (size_t)2 << 20; /* first touch of small pages costs as much as a small convolution */
     void *p = NULL;
-    if (posix_memalign(&p, n >= 2 * huge ? huge : FC_ALIGN, n))
+    if (posix_memalign(&p, n >= 2 * FC_HUGE ? FC_HUGE : FC_ALIGN, n))
         return NULL;
-#ifdef MADV_HUGEPAGE
-    if (n >= 2 * huge)
-        madvise(p, n, MADV_HUGEPAGE); /* advice: nothing depends on its success */
-#endif
+    fc_advise(p, n);
     return p;
 }
 static inline void fc_free(void *p) { free(p); }

@@ -22,8 +22,9 @@ cdef extern from "numpy/arrayobject.h":  # NumPy 1.22; absent from the declarati
 
 cdef enum:
     POOL_SLOTS = 64
-    HEAD = 64                      # bytes before a result's data, of which the first hold its block's size
-    LARGE = 32 << 20               # bytes from which on a result is a block: the most that the C library keeps by itself
+    LINE = 64                      # bytes of a cache line
+    ALIGNED = 64 << 10             # bytes from which on a result begins at one
+    LARGE = 32 << 20               # and from which on it is a block: the most that the C library keeps by itself
 
 cdef struct Block:
     char *data
@@ -96,17 +97,35 @@ def release_memory():
     return empty_pool()
 
 
-# What NumPy calls for arrays made while the handler below is set, and for what becomes of them.
+# What NumPy calls for arrays made while the handler below is set, and for what becomes of them. Large ones are blocks; the others
+# are the C library's, which keeps these itself, but begin at a cache line, which NumPy's own arrays never do.
+
+cdef struct Head:                  # lies before a result's data
+    Block block                    # its size is 0 where it is the C library's
+    size_t size                    # of the data
+
+
+cdef Head *head_of(void *data) noexcept:
+    return <Head *> (<char *> data - sizeof(Head))
+
 
 cdef void *new_data(void *context, size_t size) noexcept:
     cdef Block block
+    cdef char *data
     if size > <size_t> -1 // 2:
         return NULL
-    block = find(size + HEAD, size + size // 8 + HEAD)
+    if size >= LARGE:
+        block = find(size + LINE, size + size // 8 + LINE)
+    else:
+        block = Block(<char *> malloc(size + LINE + sizeof(Head)), 0)
+        if block.data != NULL:
+            fc_advise(block.data, size)
     if block.data == NULL:
         return NULL
-    (<size_t *> block.data)[0] = block.size
-    return block.data + HEAD
+    data = block.data + sizeof(Head) + LINE - 1
+    data -= <size_t> data % LINE
+    head_of(data)[0] = Head(block, size)
+    return data
 
 
 cdef void *new_zeros(void *context, size_t count, size_t size) noexcept:
@@ -116,26 +135,22 @@ cdef void *new_zeros(void *context, size_t count, size_t size) noexcept:
     return data
 
 
-cdef Block block_of(void *data) noexcept:
+cdef void free_data(void *context, void *data, size_t size) noexcept:
     cdef Block block
-    block.data = <char *> data - HEAD
-    block.size = (<size_t *> block.data)[0]
-    return block
+    if data != NULL:
+        block = head_of(data).block
+        if block.size:
+            give_back(block)
+        else:
+            free(block.data)
 
 
 cdef void *resized_data(void *context, void *data, size_t size) noexcept:
     cdef void *moved = new_data(context, size)
-    cdef size_t had
     if moved != NULL and data != NULL:
-        had = block_of(data).size - HEAD
-        memcpy(moved, data, had if had < size else size)
-        give_back(block_of(data))
+        memcpy(moved, data, min(head_of(data).size, size))
+        free_data(context, data, size)
     return moved
-
-
-cdef void free_data(void *context, void *data, size_t size) noexcept:
-    if data != NULL:
-        give_back(block_of(data))
 
 
 cdef PyDataMem_Handler handler_of_results
@@ -145,19 +160,19 @@ handler_of_results.allocator = PyDataMemAllocator(NULL, new_data, new_zeros, res
 cdef object handler = PyCapsule_New(&handler_of_results, "mem_handler", NULL)
 
 
-cdef object new_result(int rank, cnp.npy_intp *shape, int kind, bint large):
-    """A new array, not cleared; a large one lies in a block."""
-    before = PyDataMem_SetHandler(handler) if large else None
+cdef object new_result(int rank, cnp.npy_intp *shape, int kind, bint aligned):
+    """A new array, not cleared."""
+    before = PyDataMem_SetHandler(handler) if aligned else None
     try:
         return cnp.PyArray_EMPTY(rank, shape, kind, 0)
     finally:
-        if large:
+        if aligned:
             PyDataMem_SetHandler(before)
 
 
 def empty(tuple shape, cnp.dtype kind):
     """As numpy.empty, for results that are made before their plan is known."""
-    if prod(shape) * kind.itemsize < LARGE:
+    if prod(shape) * kind.itemsize < ALIGNED:
         return numpy.empty(shape, kind)
     before = PyDataMem_SetHandler(handler)
     try:

@@ -313,10 +313,14 @@ assert fc.release_memory() >= x.nbytes
     run_python(code, FASTCONV_NUM_THREADS="1")
 
 
-def test_a_large_result_behaves_as_any_array() -> None:
-    x = np.arange(9 << 20, dtype=np.float32).reshape(1, 9, 1024, 1024)
+@pytest.mark.parametrize("elements", [1 << 15, 5 << 20, 9 << 20])
+def test_a_large_result_behaves_as_any_array(elements: int) -> None:
+    """Of the C library's memory, moved to a block when it grows, or in a block from the start."""
+    x = np.arange(elements, dtype=np.float32).reshape(1, -1, 32, 32)
     y = fc.relu(x)
-    y.resize((1, 9, 1024, 2048), refcheck=False)
+    assert y.flags.owndata and y.base is None and y.ctypes.data % 64 == 0, "begins at a cache line"
+    y.resize((2, *x.shape[1:]), refcheck=False)
+    assert y.ctypes.data % 64 == 0
     assert np.array_equal(y.ravel()[: x.size], x.ravel())
     assert not y.ravel()[x.size :].any(), "resizing adds zeros"
     y.resize((1, 1, 3, 5), refcheck=False)
