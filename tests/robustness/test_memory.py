@@ -318,7 +318,9 @@ def test_a_large_result_behaves_as_any_array(elements: int) -> None:
     """Of the C library's memory, moved to a block when it grows, or in a block from the start."""
     x = np.arange(elements, dtype=np.float32).reshape(1, -1, 32, 32)
     y = fc.relu(x)
-    assert y.flags.owndata and y.base is None and y.ctypes.data % 64 == 0, "begins at a cache line"
+    assert y.flags.owndata
+    assert y.base is None
+    assert y.ctypes.data % 64 == 0, "begins at a cache line"
     y.resize((2, *x.shape[1:]), refcheck=False)
     assert y.ctypes.data % 64 == 0
     assert np.array_equal(y.ravel()[: x.size], x.ravel())
