@@ -515,6 +515,31 @@ def test_scores_that_are_no_numbers_are_wrong() -> None:
         _ = found.confusion
 
 
+@pytest.mark.parametrize("ignored", [-100, 2])
+def test_what_the_loss_ignores_is_neither_right_nor_wrong(ignored: int) -> None:
+    """Pixels without a class, for example."""
+    scores = np.eye(3, dtype=np.float32)[[[0, 1], [1, 1]]].transpose(0, 2, 1)  # two samples of two positions
+    targets = np.array([[0, ignored], [ignored, 0]])
+    loss = nn.CrossEntropyLoss(ignore_index=ignored)
+    found = train.evaluate(nn.Identity(), (scores, targets), loss)
+    assert found.accuracy == 0.5
+    np.testing.assert_array_equal(found.confusion, [[1, 1, 0], [0, 0, 0], [0, 0, 0]])
+    model = nn.Conv1d(3, 3, 1, bias=False)
+    model.weight.data[...] = np.eye(3)[:, :, None]
+    optimizer = optim.SGD(model.parameters(), lr=0.0)
+    history = train.fit(model, (scores, targets), epochs=1, loss=loss, optimizer=optimizer, progress=False)
+    assert history[0].accuracy == 0.5
+
+
+def test_losses_that_are_no_single_number_are_refused() -> None:
+    each = nn.CrossEntropyLoss(reduction="none")
+    for loss in (each, lambda outputs, targets: 1.0):
+        with pytest.raises(TypeError, match="fit: loss must return a number and the gradient of the outputs"):
+            train.fit(small_model(), SAMPLES, epochs=1, loss=loss, progress=False)
+        with pytest.raises(TypeError, match="evaluate: loss must return a number and the gradient of the outputs"):
+            train.evaluate(small_model(), SAMPLES, loss)
+
+
 # -- memory --
 
 

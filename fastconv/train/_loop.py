@@ -195,7 +195,7 @@ class _Part:
 
     loss: float = 0.0  # summed over samples
     correct: int | None = 0
-    answers: int = 0  # as many as targets
+    answers: int = 0  # as many as targets that the loss counts
     samples: int = 0
     seconds: float = 0.0
     trained: bool = False  # whether all its steps are done, and only validation is not
@@ -230,7 +230,7 @@ class _Run:
         epoch = Epoch(
             len(self.history) + 1,
             part.loss / part.samples,
-            None if part.correct is None else part.correct / part.answers,
+            None if part.correct is None else part.correct / part.answers if part.answers else math.nan,
             None if validated is None else validated.loss,
             None if validated is None else validated.accuracy,
             float(self.optimizer.param_groups[0]["lr"]),
@@ -260,10 +260,10 @@ class _Run:
     def _step(self, inputs: Array, targets: Array) -> None:
         self.optimizer.zero_grad()
         outputs, backward = both(self.model, self.model.forward(inputs, needs_input_grad=False))
-        value, grad = self.loss(outputs, targets)
+        value, grad = _lost("fit", self.loss, outputs, targets)
         if not math.isfinite(value):
             raise FloatingPointError(
-                f"fit: the loss must stay finite, received {float(value)} in epoch {len(self.history) + 1}; "
+                f"fit: the loss must stay finite, received {value} in epoch {len(self.history) + 1}; "
                 "a lower learning rate may help"
             )
         backward(grad)
@@ -271,14 +271,15 @@ class _Run:
         if self.schedule is not None and self.schedule_steps:
             self.schedule.step()
         part, predicted = self.part, _predictions(outputs, targets)
-        part.loss += float(value) * len(inputs)
+        part.loss += value * len(inputs)
         part.samples += len(inputs)
         if predicted is None or part.correct is None:
             part.correct = None
         else:
-            part.correct += int(np.count_nonzero(predicted == targets))
-            part.answers += targets.size
-        self.progress.step(float(value))
+            counted = targets != _ignored(self.loss)
+            part.correct += int(np.count_nonzero((predicted == targets) & counted))
+            part.answers += int(np.count_nonzero(counted))
+        self.progress.step(value)
 
     def out_of_patience(self, patience: int | None) -> bool:
         """Whether the last epochs brought nothing better."""
@@ -324,10 +325,8 @@ class _Run:
                 raise ValueError(f"fit: a resumed run must have the same {name}, {saved}, received {own}")
         self.part = checkpoint.record(_Part, state["part"])
         self.history.epochs = [checkpoint.record(Epoch, row) for row in state["history"]]
-        begun, counted = self.part.trained or data["position"] > 0, [self.part.samples]
-        if self.part.correct is not None:
-            counted.append(self.part.answers)
-        if any(begun != (count > 0) for count in counted):
+        begun = self.part.trained or data["position"] > 0
+        if begun != (self.part.samples > 0):
             raise ValueError(f"fit: a checkpoint must have counted what it learned, received {self.part}")
         _load(self.model, state["model"])
         checkpoint.restore_generators(self.model, state["generators"])
@@ -364,7 +363,7 @@ class Evaluation(NamedTuple):
     """How well a model does on some data: mean loss, share of right classes, and each prediction.
 
     Where targets are no classes, `accuracy`, `predictions` and `classes`, their number, are None. A prediction from
-    scores with NaN among them is -1, and wrong.
+    scores with NaN among them is -1, and wrong. Targets of the number that the loss ignores count nowhere.
     """
 
     loss: float
@@ -372,6 +371,7 @@ class Evaluation(NamedTuple):
     predictions: Array | None
     targets: Array
     classes: int | None
+    ignored: int | None = None
 
     @property
     def confusion(self) -> NDArray[np.int64]:
@@ -384,7 +384,8 @@ class Evaluation(NamedTuple):
         """
         if self.predictions is None:
             raise ValueError("Evaluation: confusion needs targets that are classes, received others")
-        return confusion_matrix(self.predictions, self.targets, self.classes)
+        counted = self.targets != self.ignored
+        return confusion_matrix(self.predictions[counted], self.targets[counted], self.classes)
 
     def __str__(self) -> str:
         return f"loss {self.loss:.4f}" + ("" if self.accuracy is None else f", accuracy {100 * self.accuracy:.2f} %")
@@ -435,7 +436,7 @@ def _measure(model: nn.Module, data: DataLoader, loss: Loss, tick: Callable[[], 
     with _evaluating(model):
         for inputs, targets in data:
             outputs = model(inputs)
-            total += float(loss(outputs, targets)[0]) * len(inputs)
+            total += _lost("evaluate", loss, outputs, targets)[0] * len(inputs)
             samples += len(inputs)
             predictions.append(_predictions(outputs, targets))
             right.append(targets)
@@ -445,8 +446,10 @@ def _measure(model: nn.Module, data: DataLoader, loss: Loss, tick: Callable[[], 
     expected = np.concatenate(right)
     if len(found) < len(predictions):
         return Evaluation(total / samples, None, None, expected, None)
-    predicted = np.concatenate(found)
-    return Evaluation(total / samples, float(np.mean(predicted == expected)), predicted, expected, classes)
+    predicted, ignored = np.concatenate(found), _ignored(loss)
+    hits = (predicted == expected)[expected != ignored]
+    accuracy = float(hits.mean()) if hits.size else math.nan
+    return Evaluation(total / samples, accuracy, predicted, expected, classes, ignored)
 
 
 def _predictions(outputs: Any, targets: Array) -> Array | None:
@@ -473,6 +476,20 @@ def _loss(op: str, loss: Loss | None) -> Loss:
         hint = "; write it with parentheses" if isinstance(loss, type) else ""
         raise TypeError(f"{op}: loss must be callable with outputs and targets, received loss={loss!r}{hint}")
     return nn.CrossEntropyLoss() if loss is None else loss
+
+
+def _lost(op: str, loss: Loss, outputs: Any, targets: Array) -> tuple[float, Any]:
+    """Return the loss as a number, and its gradient."""
+    found = loss(outputs, targets)
+    if not isinstance(found, tuple) or len(found) != 2 or np.ndim(found[0]) != 0:
+        raise TypeError(f"{op}: loss must return a number and the gradient of the outputs, received {found!r:.200}")
+    return float(found[0]), found[1]
+
+
+def _ignored(loss: Loss) -> int | None:
+    """Return the class number of targets that count nothing to a loss."""
+    found = getattr(loss, "ignore_index", None)
+    return found if isinstance(found, int) else None
 
 
 def _check_picture(path: Path) -> None:
