@@ -357,7 +357,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, figures: list[tuple[float, float]]
         loss, accuracy = next(found)
         return train.Evaluation(loss, accuracy, None, LABELS, None)
 
-    monkeypatch.setattr(sys.modules["fastconv.train._loop"], "_measure", measure)
+    monkeypatch.setattr(sys.modules["fastconv.train._loop"], "measure", measure)
 
 
 FIGURES = [(1.0, 0.5), (0.9, 0.8), (0.8, 0.8), (0.3, 0.7), (0.4, 0.7), (0.5, 0.7), (0.2, 0.9)]

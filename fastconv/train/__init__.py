@@ -13,14 +13,15 @@
     )
     print(train.evaluate(model, (images[part.test], labels[part.test])))
 
-One family per file: _loop (fit and evaluate), _history (what an epoch gave, and its picture), _checkpoint (a run in a
-file), _interrupt (Ctrl-C between steps), _progress (the bar), _memory (what a step holds).
+One family per file: _loop (fit), _evaluation (evaluate), _history (what an epoch gave, and its picture), _checkpoint (a
+run in a file), _interrupt (Ctrl-C between steps), _progress (the bar), _memory (what a step holds).
 """
 
 from __future__ import annotations
 
+from fastconv.train._evaluation import Evaluation, evaluate
 from fastconv.train._history import Epoch, History
-from fastconv.train._loop import Evaluation, evaluate, fit
+from fastconv.train._loop import fit
 from fastconv.train._memory import StepMemory, step_memory
 
 __all__ = ["Epoch", "Evaluation", "History", "StepMemory", "evaluate", "fit", "step_memory"]

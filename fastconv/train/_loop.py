@@ -5,34 +5,39 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fastconv import _check as check
 from fastconv import nn, optim
 from fastconv._extras import require
 from fastconv._files import load, save
 from fastconv.data import DataLoader
-from fastconv.metrics import best_classes, confusion_matrix
 from fastconv.nn.module import both
 from fastconv.train import _checkpoint as checkpoint
+from fastconv.train._evaluation import (
+    Loss,
+    Samples,
+    checked_loss,
+    ignored_by,
+    loader_of,
+    loss_of,
+    measure,
+    predicted_by,
+    set_mode,
+)
 from fastconv.train._history import Epoch, History
 from fastconv.train._interrupt import Interrupt
 from fastconv.train._memory import step_memory
 from fastconv.train._progress import Progress
 
-__all__ = ["Evaluation", "evaluate", "fit"]
+__all__ = ["fit"]
 
 Array: TypeAlias = NDArray[Any]
-Samples: TypeAlias = DataLoader | tuple[ArrayLike, ArrayLike]
-#: Takes outputs and targets; returns the loss and the gradient of the outputs.
-Loss: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]
 
 LAST, BEST = "last.npz", "best.npz"
 
@@ -152,10 +157,10 @@ def fit(
         require("matplotlib", "learning curves", "train")
     run = _Run(
         model,
-        _loader(data, shuffle=True),
-        None if validation is None else _loader(validation, shuffle=False),
+        loader_of(data, shuffle=True),
+        None if validation is None else loader_of(validation, shuffle=False),
         optim.Adam(model.parameters()) if optimizer is None else optimizer,
-        _loss("fit", loss),
+        checked_loss("fit", loss),
         schedule,
         schedule_each == "step",
         None if folder is None else check.path("fit", "folder", folder),
@@ -182,7 +187,7 @@ def fit(
                 run.epoch()
     finally:
         run.progress.close()
-        _set_mode(model, training=False)
+        set_mode(model, training=False)
         if picture is not None and len(run.history):
             run.history.plot(picture)
     run.take_best()
@@ -226,7 +231,7 @@ class _Run:
             self._train()
         part, validated = self.part, None
         if self.validation is not None:
-            validated = _measure(self.model, self.validation, self.loss, self._stop_if_wanted)
+            validated = measure(self.model, self.validation, self.loss, self._stop_if_wanted)
         epoch = Epoch(
             len(self.history) + 1,
             part.loss / part.samples,
@@ -248,7 +253,7 @@ class _Run:
         self._stop_if_wanted()
 
     def _train(self) -> None:
-        _set_mode(self.model, training=True)
+        set_mode(self.model, training=True)
         self.progress.begin(len(self.history) + 1, len(self.data), self.part.samples // self.data.batch_size)
         start = time.perf_counter() - self.part.seconds
         for inputs, targets in self.data:
@@ -260,7 +265,7 @@ class _Run:
     def _step(self, inputs: Array, targets: Array) -> None:
         self.optimizer.zero_grad()
         outputs, backward = both(self.model, self.model.forward(inputs, needs_input_grad=False))
-        value, grad = _lost("fit", self.loss, outputs, targets)
+        value, grad = loss_of("fit", self.loss, outputs, targets)
         if not math.isfinite(value):
             raise FloatingPointError(
                 f"fit: the loss must stay finite, received {value} in epoch {len(self.history) + 1}; "
@@ -270,13 +275,13 @@ class _Run:
         self.optimizer.step()
         if self.schedule is not None and self.schedule_steps:
             self.schedule.step()
-        part, predicted = self.part, _predictions(outputs, targets)
+        part, predicted = self.part, predicted_by(outputs, targets)
         part.loss += value * len(inputs)
         part.samples += len(inputs)
         if predicted is None or part.correct is None:
             part.correct = None
         else:
-            counted = targets != _ignored(self.loss)
+            counted = targets != ignored_by(self.loss)
             part.correct += int(np.count_nonzero((predicted == targets) & counted))
             part.answers += int(np.count_nonzero(counted))
         self.progress.step(value)
@@ -356,142 +361,6 @@ class _Run:
         )
 
 
-# ---------------------------------------------------------------------------------------------------- evaluation
-
-
-class Evaluation(NamedTuple):
-    """How well a model does on some data: mean loss, share of right classes, and each prediction.
-
-    Where targets are no classes, `accuracy`, `predictions` and `classes`, their number, are None. A prediction from
-    scores with NaN among them is -1, and wrong. Targets of the number that the loss ignores count nowhere.
-    """
-
-    loss: float
-    accuracy: float | None
-    predictions: Array | None
-    targets: Array
-    classes: int | None
-    ignored: int | None = None
-
-    @property
-    def confusion(self) -> NDArray[np.int64]:
-        """How often each class (row) was taken for each (column), see `fastconv.metrics.confusion_matrix`.
-
-        Raises
-        ------
-        ValueError
-            When targets are no classes, or scores were NaN.
-        """
-        if self.predictions is None:
-            raise ValueError("Evaluation: confusion needs targets that are classes, received others")
-        counted = self.targets != self.ignored
-        return confusion_matrix(self.predictions[counted], self.targets[counted], self.classes)
-
-    def __str__(self) -> str:
-        return f"loss {self.loss:.4f}" + ("" if self.accuracy is None else f", accuracy {100 * self.accuracy:.2f} %")
-
-
-def evaluate(model: nn.Module, data: Samples, loss: Loss | None = None) -> Evaluation:
-    """Measure a model, in evaluation mode; afterwards it is as before.
-
-    Parameters
-    ----------
-    model : Module
-    data : DataLoader, or (inputs, targets)
-        A pair, arrays of shapes (N, ...) each, is taken in batches of 32.
-    loss : callable, optional
-        ``loss(outputs, targets)`` gives the mean loss and its gradient; ``nn.CrossEntropyLoss()`` by default.
-
-    Returns
-    -------
-    Evaluation
-
-    Raises
-    ------
-    TypeError, ValueError
-        When `data` is neither, or does not fit the model or the loss.
-
-    Examples
-    --------
-    >>> model = nn.Linear(2, 2, bias=False)
-    >>> model.weight.data[...] = np.eye(2)
-    >>> evaluation = evaluate(model, ([[2.0, 0.0], [0.0, 3.0], [0.5, 1.0]], [0, 1, 0]))
-    >>> round(evaluation.accuracy, 3), evaluation.predictions
-    (0.667, array([0, 1, 1]))
-    >>> evaluation.confusion
-    array([[1, 1],
-           [0, 1]])
-    """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"evaluate: model must be of Module, received {type(model).__name__}")
-    loader = _loader(data, shuffle=False, op="evaluate")
-    return _measure(model, loader, _loss("evaluate", loss), lambda: None)
-
-
-def _measure(model: nn.Module, data: DataLoader, loss: Loss, tick: Callable[[], None]) -> Evaluation:
-    """Measure; `tick` is called after each batch."""
-    total, samples, classes = 0.0, 0, None
-    predictions: list[Array | None] = []
-    right: list[Array] = []
-    with _evaluating(model):
-        for inputs, targets in data:
-            outputs = model(inputs)
-            total += _lost("evaluate", loss, outputs, targets)[0] * len(inputs)
-            samples += len(inputs)
-            predictions.append(_predictions(outputs, targets))
-            right.append(targets)
-            classes = np.shape(outputs)[1] if predictions[-1] is not None else None
-            tick()
-    found = [one for one in predictions if one is not None]
-    expected = np.concatenate(right)
-    if len(found) < len(predictions):
-        return Evaluation(total / samples, None, None, expected, None)
-    predicted, ignored = np.concatenate(found), _ignored(loss)
-    hits = (predicted == expected)[expected != ignored]
-    accuracy = float(hits.mean()) if hits.size else math.nan
-    return Evaluation(total / samples, accuracy, predicted, expected, classes, ignored)
-
-
-def _predictions(outputs: Any, targets: Array) -> Array | None:
-    """Return the classes of the highest scores, -1 where one is NaN, or None where targets are no class numbers."""
-    scores = np.asarray(outputs)
-    if targets.dtype.kind not in "iu" or scores.ndim != targets.ndim + 1:
-        return None
-    return best_classes(scores)
-
-
-# ---------------------------------------------------------------------------------------------------- plumbing
-
-
-def _loader(data: Samples, *, shuffle: bool, op: str = "fit") -> DataLoader:
-    if isinstance(data, DataLoader):
-        return data
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError(f"{op}: data must be a DataLoader or a pair (inputs, targets), received {type(data).__name__}")
-    return DataLoader(*data, shuffle=shuffle)
-
-
-def _loss(op: str, loss: Loss | None) -> Loss:
-    if loss is not None and (not callable(loss) or isinstance(loss, type)):
-        hint = "; write it with parentheses" if isinstance(loss, type) else ""
-        raise TypeError(f"{op}: loss must be callable with outputs and targets, received loss={loss!r}{hint}")
-    return nn.CrossEntropyLoss() if loss is None else loss
-
-
-def _lost(op: str, loss: Loss, outputs: Any, targets: Array) -> tuple[float, Any]:
-    """Return the loss as a number, and its gradient."""
-    found = loss(outputs, targets)
-    if not isinstance(found, tuple) or len(found) != 2 or np.ndim(found[0]) != 0:
-        raise TypeError(f"{op}: loss must return a number and the gradient of the outputs, received {found!r:.200}")
-    return float(found[0]), found[1]
-
-
-def _ignored(loss: Loss) -> int | None:
-    """Return the class number of targets that count nothing to a loss."""
-    found = getattr(loss, "ignore_index", None)
-    return found if isinstance(found, int) else None
-
-
 def _check_picture(path: Path) -> None:
     """Refuse, before the training and not behind it, a picture that could not be saved."""
     figure = require("matplotlib.figure", "learning curves", "train").Figure()
@@ -501,23 +370,6 @@ def _check_picture(path: Path) -> None:
             f"fit: curves must be in a folder that exists and end in one of {', '.join(sorted(known))}, "
             f"received curves={str(path)!r}"
         )
-
-
-def _set_mode(model: nn.Module, *, training: bool) -> None:
-    """Switch the mode but, other than ``train()``, leave frozen layers frozen, and as they are in evaluation."""
-    for module in model.modules():
-        module.training = training and not module.frozen
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    _set_mode(model, training=False)
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _load(model: nn.Module, state: dict[str, Array]) -> None:
