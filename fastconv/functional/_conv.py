@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from fastconv import _check, _engine, _lowering, _ops, plan
 from fastconv._check import Array, ConvProblem
 from fastconv._threads import current
-from fastconv.functional._fused import rectify, slope_of
+from fastconv.functional._fused import activated, activation_name, last_step, slope_of
 from fastconv.functional._gradients import Gradients, Three, cast, nothing
 
 __all__ = ["FrozenWeight", "Ints", "Padding", "backward", "explain_conv", "forward", "freeze_weight"]
@@ -106,6 +106,7 @@ class _Recipe(NamedTuple):
     shape: tuple[int, ...]  # of the result
     plan: _engine.Plan | None  # None: the reference computes, or there is nothing to compute
     product: bool  # the plan is a matrix product, of operands without gaps
+    last: _engine.Plan | None  # what follows, in place
 
 
 def _bad_algorithm(op: str, algorithm: Any) -> None:
@@ -199,24 +200,27 @@ def forward(
         try:
             packed = frozen.packed(known.plan, weight) if frozen else None
             if out is None:
-                return known.plan.compute(input, weight, bias, packed)
+                result = known.plan.compute(input, weight, bias, packed)
+                return result if known.last is None else activated(result, known.last)
             if _check.output(op, out, known.shape, input.dtype, (input, weight, bias)) is not None:
                 known.plan.run(input, weight, bias, out, current(), packed)
-                return out  # type: ignore[no-any-return]
+                return activated(out, known.last)
         except MemoryError:
             pass  # said below, with the operator's name
     kind, (x, w, b) = _check.data(op, input=input, weight=weight, bias=bias)
     if frozen:
         kind = _restore_half(kind, np.asarray(input).dtype, frozen)
 
-    slope = slope_of(op, activation)
+    ending = activation_name(op, activation)
 
     def make() -> _Recipe:
         problem, shape = _problem(op, n, x, w, options, transposed)
         _check.bias_shape(op, b, shape[-1 - n])
         of = _ops.CONV_INPUT_GRAD if transposed else _ops.CONV
+        slope = None if transposed else slope_of(ending)
         found, _ = _plan(op, problem, of, x.dtype, algorithm, slope)
-        return _Recipe(shape, found, _is_product(op, problem, of, algorithm))
+        last = last_step(ending, shape, x.dtype, stored=found is not None and not transposed)
+        return _Recipe(shape, found, _is_product(op, problem, of, algorithm), last)
 
     recipe = plan.recipe_of(op, (x, w, b), (*options, activation), make)
     straight = None if out is None else _check.output(op, out, recipe.shape, kind, (x, w, b))
@@ -225,18 +229,17 @@ def forward(
 
         naive = getattr(reference, op)
         extra = (output_padding, groups, dilation) if transposed else (dilation, groups)
-        return _finish(rectify(naive(x, w, b, stride, padding, *extra), slope), kind, out)
+        return _finish(activated(naive(x, w, b, stride, padding, *extra), recipe.last), kind, out)
     result = _check.result(op, recipe.shape, x.dtype) if straight is None else straight
     if recipe.plan is None:
         if result.size:  # nothing to sum (an input without elements, padded to some): only the bias
             result[...] = 0 if b is None else b.reshape(-1, *[1] * n)
-            rectify(result, slope)
     else:
         packed = frozen.packed(recipe.plan, w) if frozen else None
         if recipe.product:
             x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
         recipe.plan.run(_check.layout(x), w, b, result, current(), packed)
-    return _finish(result, kind, out)
+    return _finish(activated(result, recipe.last), kind, out)
 
 
 # ---------------------------------------------------------------------------------------------------- backward

@@ -59,9 +59,10 @@ algorithm : {"auto", "direct", "im2col", "col2im", "depthwise", "grouped", "wino
     :func:`fastconv.explain` tells what ``"auto"`` takes.
 out : ndarray, optional
     Where to write the result; of the result's shape and dtype.
-activation : {None, "relu", "leaky_relu"}, default None
-    What the result passes through while it lies in a cache: ``max(y, 0)``, or ``0.01 y`` where y < 0. Its gradient is
-    :func:`relu_backward` of the result.
+activation : {None, "relu", "leaky_relu", "sigmoid", "tanh"}, default None
+    What the result passes through: ``max(y, 0)`` or, where y < 0, ``0.01 y`` as it is stored, or one of the other
+    functions in place afterwards. Its gradient follows from the result, e.g. by :func:`relu_backward` of it, so that
+    nothing else is kept.
 
 Returns
 -------
@@ -174,8 +175,8 @@ output_padding : int or tuple of ints, default 0
     Makes the result longer at its end; smaller than stride or dilation.
 groups : int, default 1
     As for :func:`conv<n>d`.
-algorithm, out
-    As for :func:`conv<n>d`.
+algorithm, out, activation
+    As for :func:`conv<n>d`; every activation goes over the result in place.
 
 Returns
 -------
@@ -368,6 +369,7 @@ def conv_transpose1d(
     *,
     algorithm: str = "auto",
     out: Array | None = None,
+    activation: str | None = None,
 ) -> Array:
     return forward(
         "conv_transpose1d",
@@ -383,6 +385,7 @@ def conv_transpose1d(
         out,
         True,
         output_padding,
+        activation,
     )
 
 
@@ -430,6 +433,7 @@ def conv_transpose2d(
     *,
     algorithm: str = "auto",
     out: Array | None = None,
+    activation: str | None = None,
 ) -> Array:
     return forward(
         "conv_transpose2d",
@@ -445,6 +449,7 @@ def conv_transpose2d(
         out,
         True,
         output_padding,
+        activation,
     )
 
 
@@ -492,6 +497,7 @@ def conv_transpose3d(
     *,
     algorithm: str = "auto",
     out: Array | None = None,
+    activation: str | None = None,
 ) -> Array:
     return forward(
         "conv_transpose3d",
@@ -507,6 +513,7 @@ def conv_transpose3d(
         out,
         True,
         output_padding,
+        activation,
     )
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import ArrayLike
 
 from fastconv import _check, _engine, _lowering, plan
 from fastconv._check import Array
 from fastconv._threads import current
-from fastconv.functional._fused import slope_of
+from fastconv.functional._fused import activated, activation_name, last_step, slope_of
 from fastconv.functional._gradients import Gradients, cast, nothing
 
 __all__ = ["linear", "linear_backward"]
+
+
+class _Recipe(NamedTuple):
+    """What a forward call computes."""
+
+    plan: _engine.Plan
+    last: _engine.Plan | None  # what follows, in place
 
 
 def _rows(op: str, name: str, array: Array, features: int) -> Array:
@@ -55,8 +62,9 @@ def linear(
         Added to each output.
     out : ndarray, optional
         Where to write the result; of the result's shape and dtype.
-    activation : {None, "relu", "leaky_relu"}, default None
-        What the result passes through while it lies in a cache: ``max(y, 0)``, or ``0.01 y`` where y < 0.
+    activation : {None, "relu", "leaky_relu", "sigmoid", "tanh"}, default None
+        What the result passes through: ``max(y, 0)`` or, where y < 0, ``0.01 y`` as it is stored, or one of the other
+        functions in place afterwards. Its gradient follows from the result.
 
     Returns
     -------
@@ -83,14 +91,15 @@ def linear(
     >>> fc.linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]), np.array([0.5, 0.0]))
     array([[11.5,  2. ]])
     """
-    known: _engine.Plan | None = plan.recall("linear", input, weight, bias, (activation,))
+    known: _Recipe | None = plan.recall("linear", input, weight, bias, (activation,))
     if known is not None and out is None:
         try:
-            return known.compute(input, weight, bias)
+            result = known.plan.compute(input, weight, bias)
+            return result if known.last is None else activated(result, known.last)
         except MemoryError:
             pass  # said below, with the operator's name
     kind, (x, w, b) = _check.data("linear", input=input, weight=weight, bias=bias)
-    slope = slope_of("linear", activation)
+    ending = activation_name("linear", activation)
     _weight("linear", w)
     rows = _rows("linear", "input", x, w.shape[1])
     _check.bias_shape("linear", b, w.shape[0])
@@ -99,11 +108,14 @@ def linear(
     result = _check.result("linear", shape, x.dtype) if straight is None else straight
     if result.size:
 
-        def make() -> _engine.Plan:
-            return _lowering.matmul_plan(len(rows), len(w), w.shape[1], x.dtype, shape, turn_b=True, slope=slope)
+        def make() -> _Recipe:
+            slope, (o, i) = slope_of(ending), w.shape
+            found = _lowering.matmul_plan(len(rows), o, i, x.dtype, shape, turn_b=True, slope=slope)
+            return _Recipe(found, last_step(ending, shape, x.dtype, stored=True))
 
         found = plan.recipe_of("linear", (x, w, b), (activation,), make)
-        found.run(rows, w, b, result, current())
+        found.plan.run(rows, w, b, result, current())
+        activated(result, found.last)
     if out is not None:
         if straight is None:
             out[...] = result

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastconv import _check as check
 from fastconv import functional as F
-from fastconv.functional._fused import rectify_backward, rectifying
+from fastconv.functional._fused import activation_backward, activation_name
 from fastconv.nn._weighted import WeightedModule
 from fastconv.nn.init import Generator
 from fastconv.nn.module import Backward, other_dtype
@@ -57,7 +57,7 @@ class _ConvNd(WeightedModule):
                 )
         modes = ("zeros", "reflect", "replicate", "circular")
         self.padding_mode = check.choice(name, "padding_mode", padding_mode, modes)
-        self.activation = rectifying(name, activation)
+        self.activation = activation_name(name, activation)
         self.algorithm = algorithm
         self._create(self._weight_shape(), self.out_channels, bias, dtype, generator)
 
@@ -84,7 +84,7 @@ class _ConvNd(WeightedModule):
         output = self._conv(padded, weight, bias, **options, **ends)
 
         def backward(grad_output: ArrayLike) -> Any:
-            grad_output = rectify_backward(grad_output, output, activation)
+            grad_output = activation_backward(grad_output, output, activation)
             grad_padded, *grads = self._conv_backward(grad_output, padded, weight, needs=needs, **options)
             self._add_grads(*grads)
             if grad_padded is None or pads is None:
@@ -187,9 +187,9 @@ class Conv2d(_ConvNd):
         Whether to add one number per channel out.
     padding_mode : {"zeros", "reflect", "replicate", "circular"}
         What to pad with.
-    activation : {None, "relu", "leaky_relu"}, default None
-        What the output passes through while it lies in a cache. (A `ReLU` that follows in a `Sequential` is computed
-        so by itself.)
+    activation : {None, "relu", "leaky_relu", "sigmoid", "tanh"}, default None
+        What the output passes through: the first two as it is stored, the others in place. The way back needs the
+        output alone. (A `ReLU` that follows in a `Sequential` is computed so by itself.)
     algorithm : str, default "auto"
         As `fastconv.conv2d` takes it.
     dtype : dtype, default float32
@@ -261,6 +261,7 @@ class _ConvTransposeNd(_ConvNd):
         dilation: Any = 1,
         padding_mode: str = "zeros",
         *,
+        activation: str | None = None,
         algorithm: str = "auto",
         dtype: DTypeLike = np.float32,
         generator: Generator = None,
@@ -279,6 +280,7 @@ class _ConvTransposeNd(_ConvNd):
             dilation,
             groups,
             bias,
+            activation=activation,
             algorithm=algorithm,
             dtype=dtype,
             generator=generator,
@@ -313,6 +315,7 @@ class ConvTranspose1d(_ConvTransposeNd):
     """
 
     _axes = 1
+    _rectifies = True
     _conv = staticmethod(F.conv_transpose1d)
     _conv_backward = staticmethod(F.conv_transpose1d_backward)
 
@@ -347,6 +350,8 @@ class ConvTranspose2d(_ConvTransposeNd):
         The step from tap to tap inside a window.
     padding_mode : {"zeros"}
         The only mode, as in torch.
+    activation : {None, "relu", "leaky_relu", "sigmoid", "tanh"}, default None
+        What the output passes through, in place.
     algorithm : str, default "auto"
         As `fastconv.conv_transpose2d` takes it.
     dtype : dtype, default float32
@@ -374,6 +379,7 @@ class ConvTranspose2d(_ConvTransposeNd):
     """
 
     _axes = 2
+    _rectifies = True
     _conv = staticmethod(F.conv_transpose2d)
     _conv_backward = staticmethod(F.conv_transpose2d_backward)
 
@@ -391,5 +397,6 @@ class ConvTranspose3d(_ConvTransposeNd):
     """
 
     _axes = 3
+    _rectifies = True
     _conv = staticmethod(F.conv_transpose3d)
     _conv_backward = staticmethod(F.conv_transpose3d_backward)

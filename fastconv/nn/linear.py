@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastconv import _check as check
 from fastconv import functional as F
-from fastconv.functional._fused import rectify_backward, rectifying
+from fastconv.functional._fused import activation_backward, activation_name
 from fastconv.nn._weighted import WeightedModule
 from fastconv.nn.init import Generator
 from fastconv.nn.module import Backward, other_dtype, other_than
@@ -29,8 +29,9 @@ class Linear(WeightedModule):
         Numbers of inputs and outputs.
     bias : bool, default True
         Whether to add one.
-    activation : {None, "relu", "leaky_relu"}, default None
-        What the output passes through while it lies in a cache.
+    activation : {None, "relu", "leaky_relu", "sigmoid", "tanh"}, default None
+        What the output passes through: the first two as it is stored, the others in place. The way back needs the
+        output alone.
     dtype : dtype, default float32
         Of the parameters: float16, float32 or float64.
     generator : numpy.random.Generator or int, optional
@@ -62,7 +63,7 @@ class Linear(WeightedModule):
     ) -> None:
         self.in_features = check.integer("Linear", "in_features", in_features, 1)
         self.out_features = check.integer("Linear", "out_features", out_features, 1)
-        self.activation = rectifying("Linear", activation)
+        self.activation = activation_name("Linear", activation)
         self._create((self.out_features, self.in_features), self.out_features, bias, dtype, generator)
 
     _rectifies = True
@@ -82,7 +83,7 @@ class Linear(WeightedModule):
         output = F.linear(input, weight, bias, activation=activation)
 
         def backward(grad_output: ArrayLike) -> Any:
-            grad_output = rectify_backward(grad_output, output, activation)
+            grad_output = activation_backward(grad_output, output, activation)
             grad_input, grad_weight, grad_bias = F.linear_backward(grad_output, input, weight, needs=needs)
             self._add_grads(grad_weight, grad_bias)
             return grad_input

@@ -11,21 +11,25 @@ from helpers import CONVS, DTYPES, ISAS, LARGE_CONVS, Array, Conv, whole
 import fastconv as fc
 from fastconv._config import isa_limit
 
-ACTIVATIONS = ("relu", "leaky_relu")
+ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh")
 ALGORITHMS = ("direct", "im2col", "col2im", "depthwise", "grouped", "winograd", "auto", "naive")
 
 
 def activated(y: Array, activation: str) -> Array:
+    if activation in ("sigmoid", "tanh"):
+        result: Array = getattr(fc, activation)(y)
+        return result
     slope = np.array({"relu": 0.0, "leaky_relu": 0.01}[activation], y.dtype)
     return np.where(y < 0, slope * y, y)
 
 
 def assert_fused(call: Any, *arrays: Array, **options: Any) -> None:
     plain = call(*arrays, **options)
+    stored = options.get("algorithm", "auto") not in ("auto", "naive")  # what goes over results knows no algorithm
     if plain.size > 20:
         assert (plain < 0).any()
         assert (plain > 0).any()
-    for activation in ACTIVATIONS:
+    for activation in ACTIVATIONS[:2] if stored else ACTIVATIONS:
         np.testing.assert_array_equal(call(*arrays, **options, activation=activation), activated(plain, activation))
 
 
@@ -86,27 +90,64 @@ def test_nan_stays_and_infinities_are_cut() -> None:
         )
 
 
-def test_into_an_array_and_half_precision() -> None:
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_transposed(n: int, isa: str) -> None:
+    rng, call = np.random.default_rng(4), getattr(fc, f"conv_transpose{n}d")
+    with isa_limit(isa):
+        for dtype in DTYPES:
+            x, w, b = (whole(rng, *shape, dtype=dtype) for shape in ((2, 6, *[5] * n), (6, 4, *[3] * n), (8,)))
+            for algorithm in ("auto", "naive"):
+                assert_fused(call, x, w, b, stride=2, output_padding=1, groups=2, algorithm=algorithm)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("call", [fc.conv2d, fc.conv_transpose2d])
+def test_into_an_array_and_half_precision(call: Any, activation: str) -> None:
     rng = np.random.default_rng(3)
-    x, w = whole(rng, 2, 5, 9, 9), whole(rng, 4, 5, 3, 3)
-    want = fc.relu(fc.conv2d(x, w))
-    out = np.zeros((2, 4, 7, 14), np.float32)[..., ::2]
-    assert fc.conv2d(x, w, activation="relu", out=out) is out
-    np.testing.assert_array_equal(out, want)
-    half = fc.conv2d(x.astype(np.float16), w.astype(np.float16), activation="relu")
+    x, w = whole(rng, 2, 5, 9, 9), whole(rng, 5, 5, 3, 3)
+    want = activated(call(x, w), activation)
+    for _ in range(2):  # the second call is recalled
+        for out in (np.zeros((*want.shape[:-1], 2 * want.shape[-1]), np.float32)[..., ::2], np.zeros_like(want)):
+            assert call(x, w, activation=activation, out=out) is out
+            np.testing.assert_array_equal(out, want)
+    half = call(x.astype(np.float16), w.astype(np.float16), activation=activation)
     assert half.dtype == np.float16
-    np.testing.assert_array_equal(half, want)
+    np.testing.assert_array_equal(half, want.astype(np.float16))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_linear_into_an_array_and_any_bias_alone(activation: str) -> None:
+    rng = np.random.default_rng(5)
+    x, w, b = whole(rng, 6, 5), whole(rng, 3, 5), whole(rng, 3)
+    want = activated(fc.linear(x, w, b), activation)
+    out = np.zeros((6, 6), np.float32)[:, ::2]
+    assert fc.linear(x, w, b, out=out, activation=activation) is out
+    np.testing.assert_array_equal(out, want)
+    padding = fc.conv1d(np.zeros((1, 2, 0)), np.ones((3, 2, 1)), b.astype(np.float64), padding=1, activation=activation)
+    np.testing.assert_array_equal(padding[0, :, 0], activated(b.astype(np.float64), activation))
+
+
+def test_the_bits_do_not_depend_on_threads() -> None:
+    rng = np.random.default_rng(6)
+    x, w = rng.normal(size=(4, 16, 40, 41)), rng.normal(size=(32, 16, 3, 3))
+    for activation in ACTIVATIONS:
+        with fc.threads(1):
+            want = fc.conv2d(x, w, activation=activation)
+        with fc.threads(4):
+            np.testing.assert_array_equal(fc.conv2d(x, w, activation=activation), want)
 
 
 def test_an_empty_batch() -> None:
-    assert fc.conv1d(np.zeros((0, 2, 4)), np.ones((3, 2, 1)), activation="relu").shape == (0, 3, 4)
-    assert fc.linear(np.zeros((0, 2)), np.ones((3, 2)), activation="relu").shape == (0, 3)
+    for activation in ACTIVATIONS:
+        assert fc.conv1d(np.zeros((0, 2, 4)), np.ones((3, 2, 1)), activation=activation).shape == (0, 3, 4)
+        assert fc.linear(np.zeros((0, 2)), np.ones((3, 2)), activation=activation).shape == (0, 3)
 
 
 @pytest.mark.parametrize("activation", ["selu", 1, True, ("relu",), b"relu"])
 def test_an_unknown_activation_is_refused(activation: Any) -> None:
     one = np.ones((1, 1, 1, 1), np.float32)
-    with pytest.raises(ValueError, match="conv2d: activation must be one of 'relu', 'leaky_relu'"):
+    with pytest.raises(ValueError, match="conv2d: activation must be one of 'relu', 'leaky_relu', 'sigmoid', 'tanh'"):
         fc.conv2d(one, one, activation=activation)
     with pytest.raises(ValueError, match=r"linear: activation .*; None is none, and others follow"):
         fc.linear(one[0, 0], one[0, 0], activation=activation)

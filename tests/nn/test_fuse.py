@@ -1,7 +1,9 @@
-"""ReLU inside the layer before it, and batch normalisation folded into the convolution before it."""
+"""Activations inside the layer before them, and batch normalisation folded into the convolution before it."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,33 +26,51 @@ def untidy(norm: Any, seed: int) -> Any:
 # ---------------------------------------------------------------------------------------------------- activations
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+LAYERS = {"relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(), "sigmoid": nn.Sigmoid(), "tanh": nn.Tanh()}
+
+
+@pytest.mark.parametrize("activation", LAYERS)
 @pytest.mark.parametrize(
     ("make", "shape"),
     [
         (lambda **o: nn.Conv1d(4, 6, 3, generator=0, **o), (2, 4, 9)),
         (lambda **o: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect", generator=0, **o), (2, 4, 9, 8)),
         (lambda **o: nn.Conv3d(2, 3, 2, generator=0, **o), (2, 5, 4, 3)),
+        (lambda **o: nn.ConvTranspose1d(4, 6, 3, generator=0, **o), (2, 4, 9)),
+        (lambda **o: nn.ConvTranspose2d(4, 3, 3, 2, output_padding=1, generator=0, **o), (2, 4, 5, 6)),
+        (lambda **o: nn.ConvTranspose3d(2, 3, 2, generator=0, **o), (2, 5, 4, 3)),
         (lambda **o: nn.Linear(7, 5, generator=0, **o), (3, 7)),
     ],
 )
 def test_a_layer_with_an_activation(make: Any, shape: tuple[int, ...], activation: str) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=shape).astype(np.float32)
-    plain, rectified = make(), make(activation=activation)
-    slope = np.float32({"relu": 0, "leaky_relu": 0.01}[activation])
-    y, back = plain.forward(x)
-    got, got_back = rectified.forward(x)
-    want = np.where(y < 0, slope * y, y)
-    assert (y < 0).any()
+    plain, ending = make(), make(activation=activation)
+    composed = nn.Sequential(nn.Sequential(plain), LAYERS[activation])  # apart, so that a ReLU does not join
+    want, back = composed.forward(x)
+    assert (plain(x) < 0).any()
+    got, got_back = ending.forward(x)
     np.testing.assert_array_equal(got, want)
-    np.testing.assert_array_equal(rectified(x), want)
-    gy = rng.normal(size=y.shape).astype(np.float32)
-    np.testing.assert_array_equal(got_back(gy), back(np.where(y < 0, slope * gy, gy)))
-    np.testing.assert_array_equal(rectified.weight.grad, plain.weight.grad)
-    assert f"activation={activation}" in repr(rectified)
-    rectified.freeze()
-    np.testing.assert_array_equal(rectified(x), want)
+    np.testing.assert_array_equal(ending(x), want)
+    gy = rng.normal(size=want.shape).astype(np.float32)
+    np.testing.assert_array_equal(got_back(gy), back(gy))
+    np.testing.assert_array_equal(ending.weight.grad, plain.weight.grad)
+    np.testing.assert_array_equal(ending.bias.grad, plain.bias.grad)
+    assert f"activation={activation}" in repr(ending)
+    other = make(activation=activation)
+    other.load_state_dict(ending.state_dict())
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(other))(x), want)
+    ending.freeze()
+    np.testing.assert_array_equal(ending(x), want)
+
+
+@pytest.mark.parametrize("activation", LAYERS)
+def test_gradients_through_an_activation(activation: str, check_gradients: Callable[..., None]) -> None:
+    x = np.random.default_rng(3).normal(size=(2, 3, 6, 5))
+    options: dict[str, Any] = {"activation": activation, "dtype": "float64", "generator": 1}
+    check_gradients(nn.Conv2d(3, 4, 3, padding=1, **options), x)
+    check_gradients(nn.ConvTranspose2d(3, 2, 3, stride=2, **options), x)
+    check_gradients(nn.Linear(5, 4, **options), x)
 
 
 def test_an_unknown_activation_is_refused() -> None:

@@ -24,7 +24,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Concat": {"layers": nn.ReLU(), "dim": 0},
     "ConstantPad": {"padding": 2, "value": 0.5},
     "Conv": {**WEIGHTS, "padding_mode": "reflect", "activation": "relu", "algorithm": "direct", "dtype": "float64"},
-    "ConvTranspose": {**WEIGHTS, "output_padding": 1, "algorithm": "direct", "dtype": "float16"},
+    "ConvTranspose": {
+        **{**WEIGHTS, "output_padding": 1, "activation": "tanh"},
+        **{"algorithm": "direct", "dtype": "float16"},
+    },
     "Dropout": {"p": 0.25},
     "ELU": {"alpha": 0.25},
     "Flatten": {"start_dim": 0, "end_dim": 2},

@@ -74,7 +74,7 @@ def all_calls(
 
     features = prod(size)
     rows, w = data(batch, features), data(outputs, features)
-    add("linear", 0, input=rows, weight=w, bias=data(outputs))
+    add("linear", 0, input=rows, weight=w, bias=data(outputs), activation="sigmoid")
     add("linear_backward", 0, grad_output=data(batch, outputs), input=rows, weight=w)
     elementwise(add, data, x)
     for name in ("softmax", "log_softmax"):
@@ -107,7 +107,7 @@ def convolutions(add: Any, data: Any, x: Array, outputs: int) -> None:
     options = {"stride": 2, "padding": 1, "dilation": 1, "groups": 2}
     w = data(outputs, channels // 2, *taps)
     gy = data(batch, outputs, *half)
-    add(f"conv{n}d", n, input=x, weight=w, bias=data(outputs), **options)
+    add(f"conv{n}d", n, input=x, weight=w, bias=data(outputs), **options, activation="relu")
     add(f"conv{n}d_backward", n, grad_output=gy, input=x, weight=w, **options)
     if n < 3:
         w, name = data(*half, outputs, channels // 2, *taps), f"locally_connected{n}d"
@@ -119,7 +119,7 @@ def convolutions(add: Any, data: Any, x: Array, outputs: int) -> None:
         add("tiled_conv2d_backward", n, grad_output=gy, input=x, weight=w, **options)
     w = data(channels, outputs // 2, *taps)
     options = {**options, "output_padding": 1}
-    add(f"conv_transpose{n}d", n, input=x, weight=w, bias=data(outputs), **options)
+    add(f"conv_transpose{n}d", n, input=x, weight=w, bias=data(outputs), **options, activation="tanh")
     add(f"conv_transpose{n}d_backward", n, grad_output=data(batch, outputs, *full), input=x, weight=w, **options)
 
 
