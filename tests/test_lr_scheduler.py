@@ -131,6 +131,16 @@ ONE = optimizer_of(1.0)
             ValueError,
             "StepLR.load_state_dict: base_lrs must have 1 entries",
         ),
+        (
+            lambda: lr.StepLR(ONE, 1).load_state_dict({"last_epoch": 1, "base_lrs": 0.1}),
+            TypeError,
+            "StepLR.load_state_dict: base_lrs must be a list of numbers, received base_lrs=0.1",
+        ),
+        (
+            lambda: lr.LambdaLR(optimizer_of(1.0), lambda steps: math.nan),
+            ValueError,
+            "LambdaLR: the learning rate must be finite and at least 0",
+        ),
     ],
 )
 def test_refuses(make: Callable[[], Any], error: type[Exception], message: str) -> None:
@@ -142,3 +152,11 @@ def test_a_schedule_shows_where_it_is() -> None:
     schedule = lr.StepLR(SGD([nn.Parameter(np.ones(1))], lr=0.5), 1, 0.5)
     schedule.step()
     assert repr(schedule) == "StepLR(last_epoch=1, lr=[0.25])"
+
+
+def test_groups_come_before_the_schedule() -> None:
+    optimizer = SGD([nn.Parameter(np.ones(1))], lr=0.5)
+    schedule = lr.StepLR(optimizer, 1)
+    optimizer.add_param_group({"params": [nn.Parameter(np.ones(1))]})
+    with pytest.raises(ValueError, match="StepLR: groups of parameters must be there before the schedule is made"):
+        schedule.step()

@@ -74,13 +74,20 @@ class LRScheduler:
 
     def _rates(self) -> list[float]:
         try:
-            return [float(self._rate(base, self.last_epoch, index)) for index, base in enumerate(self.base_lrs)]
+            rates = [self._rate(base, self.last_epoch, index) for index, base in enumerate(self.base_lrs)]
         except OverflowError:
             raise ValueError(
                 f"{type(self).__name__}: learning rates must stay finite, received last_epoch={self.last_epoch}"
             ) from None
+        return [number(type(self).__name__, "the learning rate", rate) for rate in rates]
 
     def _apply(self) -> None:
+        groups = len(self.optimizer.param_groups)
+        if groups != len(self.base_lrs):
+            raise ValueError(
+                f"{type(self).__name__}: groups of parameters must be there before the schedule is made, "
+                f"received an optimizer of {groups} groups, which had {len(self.base_lrs)}"
+            )
         for group, rate in zip(self.optimizer.param_groups, self._rates(), strict=True):
             group["lr"] = rate
 
@@ -115,7 +122,10 @@ class LRScheduler:
             raise TypeError(
                 f"{name}: state_dict must be a dict with 'last_epoch' and 'base_lrs', received {state_dict!r}"
             )
-        bases = [number(name, "base_lrs", base) for base in state_dict["base_lrs"]]
+        given = state_dict["base_lrs"]
+        if not isinstance(given, list | tuple):
+            raise TypeError(f"{name}: base_lrs must be a list of numbers, received base_lrs={given!r}")
+        bases = [number(name, "base_lrs", base) for base in given]
         if len(bases) != len(self.optimizer.param_groups):
             raise ValueError(
                 f"{name}: base_lrs must have {len(self.optimizer.param_groups)} entries, one per group, "
