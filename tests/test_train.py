@@ -455,6 +455,17 @@ def test_learning_curves(tmp_path: Path) -> None:
     assert [line.get_label() for line in accuracy.lines] == ["training", "validation", "best"]
 
 
+def test_curves_of_losses_below_zero() -> None:
+    """As those of likelihoods may be: a logarithm would not show them."""
+    pytest.importorskip("matplotlib")
+    for losses, scale in (((2.0, 0.5), "log"), ((2.0, 0.0), "linear"), ((2.0, -0.5), "linear")):
+        history = train.History([train.Epoch(n, loss, None, 3.0, None, 0.1, 1.0) for n, loss in enumerate(losses, 1)])
+        axes = history.plot().axes[0]
+        assert axes.get_yscale() == scale
+        low, high = axes.get_ylim()
+        assert low < min(losses) < max(losses) < high
+
+
 @pytest.mark.parametrize("name", ["curves.xyz", "elsewhere/curves.png"])
 def test_curves_that_could_not_be_saved_are_refused_at_once(tmp_path: Path, name: str) -> None:
     pytest.importorskip("matplotlib")

@@ -102,16 +102,18 @@ class History:
         figure = figures.Figure(figsize=(4.8 * len(drawn), 3.6), layout="constrained")
         numbers = [epoch.number for epoch in self.epochs]
         for axes, name in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
+            positive = name == "loss"
             for label, key in (("training", name), ("validation", f"validation_{name}")):
                 values = [getattr(epoch, key) for epoch in self.epochs]
+                positive &= all(value is None or value > 0 for value in values)
                 if any(value is not None for value in values):
                     axes.plot(numbers, values, label=label, marker="." if len(values) < 30 else None)
-            axes.set(xlabel="epoch", title=name, yscale="log" if name == "loss" else "linear")
+            axes.set(xlabel="epoch", title=name, yscale="log" if positive else "linear")
             if self.epochs:
                 axes.axvline(self.best.number, color="0.8", zorder=0, label="best")
                 axes.legend()
             axes.xaxis.get_major_locator().set_params(integer=True)
-            if name == "loss":
+            if positive:
                 axes.yaxis.set_minor_locator(ticker.LogLocator(subs=(2.0, 5.0)))
             for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
                 formatted("{x:g}" if name == "loss" else "{x:.0%}")
