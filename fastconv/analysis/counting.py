@@ -34,6 +34,12 @@ class Connections:
         Pairs of an output and an input that it reads; taps on padding are none.
     weights, biases : int
         Different numbers to learn: connections that share a weight count once.
+
+    Examples
+    --------
+    >>> nine = convolution((1, 5, 5), 1, 3)
+    >>> nine.inputs, nine.outputs, nine.connections, nine.weights, nine.sharing
+    (25, 9, 81, 9, 9.0)
     """
 
     input_shape: tuple[int, ...]

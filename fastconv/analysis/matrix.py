@@ -34,6 +34,12 @@ class SparseMatrix(NamedTuple):
     """A matrix in compressed rows, where SciPy is not installed; its names are those of ``scipy.sparse.csr_array``.
 
     Row r has ``data[indptr[r]:indptr[r + 1]]`` in the columns ``indices[indptr[r]:indptr[r + 1]]``.
+
+    Examples
+    --------
+    >>> SparseMatrix(np.array([5.0, 7.0]), np.array([1, 0]), np.array([0, 1, 2]), (2, 3)).toarray()
+    array([[0., 5., 0.],
+           [7., 0., 0.]])
     """
 
     data: Array
@@ -58,6 +64,13 @@ class Wiring:
     row, column, weight : ndarray of int64, all of one length
         Flat positions in one sample of the output, in one of the input, and in the layer's weight. Rows ascend.
     input_shape, output_shape, weight_shape : tuple of int
+
+    Examples
+    --------
+    >>> wires = wiring(nn.Conv1d(1, 1, 2), (1, 3))
+    >>> wires.matrix([[[5, 7]]])
+    array([[5, 7, 0],
+           [0, 5, 7]])
     """
 
     row: Indices
@@ -298,6 +311,11 @@ def jacobian(layer: nn.Module, input: ArrayLike) -> Array:
     Returns
     -------
     ndarray of shape (outputs, inputs)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the layer, where the input does not fit it.
 
     Examples
     --------

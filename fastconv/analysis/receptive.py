@@ -129,6 +129,12 @@ class ReceptiveField:
     whole : bool
         Whether each output sees the whole input, as behind a fully connected layer: the other numbers are then those of
         the layer before it, unless the input's sides are known.
+
+    Examples
+    --------
+    >>> field = ReceptiveField(size=(3,), stride=(2,), start=(-1,))
+    >>> field.span((0,)), field.span((4,))
+    (((-1, 2),), ((7, 10),))
     """
 
     size: tuple[int, ...]
