@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastconv import nn
-from fastconv.analysis import figures
+from fastconv.analysis import Window, figures
 from fastconv.analysis.figures._style import BLUE, ORANGE
 
 pytest.importorskip("matplotlib")
@@ -52,6 +52,14 @@ WRONG: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ),
     ("shifts", {"image": np.ones((16, 16)), "shift": (1, 2)}, ValueError, "two even ints below half"),
     ("shifts", {"image": np.ones((16, 16)), "shift": (2, 8)}, ValueError, "two even ints below half"),
+    ("shifts", {"image": np.ones((16, 16))}, ValueError, "must not be of one value, received 1"),
+    ("connection_matrices", {"row": 3.5}, TypeError, "row must be"),
+    ("connection_gradients", {"kernel": 0}, ValueError, "kernel must be positive"),
+    ("feature_maps", {"image": ROWS, "layers": {}}, ValueError, "layers must hold one"),
+    ("residual_identity", {"image": -ROWS}, ValueError, "must not be negative, received pixels of -1"),
+    ("curves", {"lines": {}, "xlabel": "", "ylabel": ""}, ValueError, "lines must hold one"),
+    ("seen_by_layers", {"image": ROWS, "layers": [Window(3)]}, ValueError, r"such as Conv2d and Window\(\(3, 3\)\)"),
+    ("seen_by_layers", {"image": ROWS, "layers": [Window((3, 3))], "labels": {}}, ValueError, "labels name one"),
     ("kept_and_lost", {"image": np.ones((64, 63))}, ValueError, "even sides of 48 or more"),
     ("first_filters", {"before": np.ones((2, 1, 3, 3)), "after": np.ones((2, 1, 5, 5))}, ValueError, "one shape"),
     ("feature_maps", {"image": ROWS, "layers": {"C1": ROWS}}, ValueError, r"layers\['C1'\] must have the axes"),

@@ -249,8 +249,8 @@ def shifts(image: ArrayLike, shift: tuple[int, int] = (2, 4), seed: int = 0) -> 
     MissingExtraError
         When matplotlib is not installed.
     TypeError, ValueError
-        When the image does not hold real numbers or has other axes, or `shift` is not two even ints below half of its
-        sides.
+        When the image does not hold real numbers or has other axes, is of one value throughout, or `shift` is not two
+        even ints below half of its sides.
 
     Examples
     --------
@@ -262,6 +262,8 @@ def shifts(image: ArrayLike, shift: tuple[int, int] = (2, 4), seed: int = 0) -> 
     down, right = shift = check.per_axis("shifts", "shift", shift, 2)  # type: ignore[assignment]
     if down % 2 or right % 2 or any(2 * abs(s) + 2 >= side for s, side in zip((down, right), x.shape[1:], strict=True)):
         raise ValueError(f"shifts: shift must be two even ints below half of the sides, received {shift=}")
+    if x.min() == x.max():
+        raise ValueError(f"shifts: image must not be of one value, received {x.min():g} throughout")
     moved = translate(x, shift, float(x.min()))
     dense = nn.Linear(x.size, x.size, dtype=np.float64, generator=seed)
     edge = np.array([[[[-1.0, 0.0, 1.0]] * 3]]).reshape(1, 1, 3, 3)

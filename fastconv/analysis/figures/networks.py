@@ -1,8 +1,8 @@
-"""Pictures of networks: what they learn, how they learn it, and what keeps deep ones from learning."""
+"""Pictures of networks: their parameters, filters and maps, and what keeps deep ones from learning."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,19 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _check as check
 from fastconv import nn
-from fastconv._extras import require
-from fastconv.analysis.figures._style import BLUE, COLOURS, GRAY, GREEN, ORANGE, RED, drawn, ink, panels, show, taken
+from fastconv.analysis.figures._style import BLUE, GRAY, GREEN, ORANGE, RED, drawn, ink, panels, show, taken
 from fastconv.analysis.measures import gradient_by_depth
 
 __all__ = [
     "activations",
-    "augmented",
-    "confusion",
-    "curves",
     "feature_maps",
     "first_filters",
     "parameters_of_networks",
-    "predictions",
     "regularised_maps",
     "residual_identity",
     "vanishing_gradients",
@@ -94,7 +89,7 @@ def feature_maps(image: ArrayLike, layers: Mapping[str, ArrayLike], most: int = 
     MissingExtraError
         When matplotlib is not installed.
     TypeError, ValueError
-        When an array does not hold real numbers or has other axes, or `most` is not a positive int.
+        When an array does not hold real numbers or has other axes, there is none, or `most` is not a positive int.
 
     Examples
     --------
@@ -104,6 +99,8 @@ def feature_maps(image: ArrayLike, layers: Mapping[str, ArrayLike], most: int = 
     op = "feature_maps"
     picture = taken(op, "image", image, "(H, W)")
     stacks = {name: taken(op, f"layers[{name!r}]", maps, "(C, H, W)") for name, maps in layers.items()}
+    if not stacks:
+        raise ValueError(f"{op}: layers must hold one at least, received {layers=}")
     most = check.integer(op, "most", most, 1)
     axes = panels(7.2, 1.2 * (len(layers) + 1), len(layers) + 1, most + 1)
     for panel in axes.flat:
@@ -231,7 +228,7 @@ def residual_identity(image: ArrayLike) -> Any:
     MissingExtraError
         When matplotlib is not installed.
     TypeError, ValueError
-        When the image does not hold real numbers, or has other axes.
+        When the image does not hold real numbers, has other axes, or is negative somewhere.
 
     Examples
     --------
@@ -239,6 +236,8 @@ def residual_identity(image: ArrayLike) -> Any:
     'residual: F(x) + x, off by 0'
     """
     x = taken("residual_identity", "image", image, "(H, W)", dtype=np.float64)[np.newaxis, np.newaxis]
+    if x.min() < 0:
+        raise ValueError(f"residual_identity: image must not be negative, received pixels of {x.min():g}")
     body = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1, dtype=np.float64), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1, dtype=np.float64)
     )
@@ -250,200 +249,6 @@ def residual_identity(image: ArrayLike) -> Any:
     show(axes[1], body(x)[0, 0], "plain: F(x) = 0", vmin=0, vmax=x.max())
     difference = float(np.abs(block(x) - x).max())
     show(axes[2], block(x)[0, 0], f"residual: F(x) + x, off by {difference:g}", vmin=0, vmax=x.max())
-    return axes
-
-
-@drawn
-def curves(
-    lines: Mapping[str, tuple[ArrayLike, ArrayLike]],
-    xlabel: str,
-    ylabel: str,
-    *,
-    logarithmic: bool = False,
-    limits: tuple[float, float] | None = None,
-) -> Any:
-    """Draw curves, such as the loss of several trainings.
-
-    Parameters
-    ----------
-    lines : mapping of str to (x, y)
-    xlabel, ylabel : str
-    logarithmic : bool
-        Whether the y axis is.
-    limits : (float, float), optional
-        Of the y axis.
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    MissingExtraError
-        When matplotlib is not installed.
-    TypeError, ValueError
-        When a line does not hold real numbers, or its x and y are not equally many.
-
-    Examples
-    --------
-    >>> curves({"training": ([1, 2, 3], [0.9, 0.4, 0.2])}, "epoch", "loss", logarithmic=True).get_yscale()
-    'log'
-    """
-    axes = panels(7.2, 4.0)
-    styles = ("-", "--", "-.", ":", "-", "--", "-.")
-    for number, (name, pair) in enumerate(lines.items()):
-        x, y = (taken("curves", f"lines[{name!r}]", one, "(points,)") for one in pair)
-        if x.shape != y.shape:
-            raise ValueError(f"curves: x and y of {name!r} must be equally many, received {x.shape} and {y.shape}")
-        marker = "o" if np.size(x) == 1 else None  # a single point has no line
-        axes.plot(
-            np.asarray(x),
-            np.asarray(y),
-            color=COLOURS[number % 7],
-            linestyle=styles[number % 7],
-            marker=marker,
-            label=name,
-        )
-    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if logarithmic else "linear")
-    ticker = require("matplotlib.ticker", "pictures", "plot")
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    if logarithmic:
-        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
-    if limits is not None:
-        axes.set_ylim(*limits)
-    axes.grid(which="major", alpha=0.3)
-    axes.figure.legend(loc="outside upper left", ncols=3)
-    return axes
-
-
-@drawn
-def predictions(images: ArrayLike, probabilities: ArrayLike, targets: Sequence[int]) -> Any:
-    """Draw images with the probability (softmax) of each class; the right one in blue, a wrong winner in red.
-
-    Parameters
-    ----------
-    images : array_like of shape (N, H, W)
-    probabilities : array_like of shape (N, classes)
-    targets : sequence of int
-
-    Returns
-    -------
-    ndarray of Axes, (N, 2)
-
-    Raises
-    ------
-    MissingExtraError
-        When matplotlib is not installed.
-    TypeError, ValueError
-        When an array does not hold real numbers or has other axes, or they are not equally many.
-
-    Examples
-    --------
-    >>> predictions(np.ones((2, 8, 8)), [[0.9, 0.1], [0.3, 0.7]], targets=[0, 0]).shape
-    (2, 2)
-    """
-    op = "predictions"
-    pictures = taken(op, "images", images, "(N, H, W)")
-    shares = taken(op, "probabilities", probabilities, "(N, classes)")
-    if not len(pictures) == len(shares) == len(targets):
-        lengths = len(pictures), len(shares), len(targets)
-        raise ValueError(f"{op}: images, probabilities and targets must be equally many, received {lengths}")
-    axes = panels(7.2, 0.5 + 1.1 * len(pictures), len(pictures), 2, width_ratios=(1, 5), squeeze=False)
-    for row, picture, share, target in zip(axes, pictures, shares, targets, strict=True):
-        show(row[0], picture, "", "gray_r")
-        won = int(np.argmax(share))
-        colours = [BLUE if i == target else RED if i == won else "#bbbbbb" for i in range(len(share))]
-        bars = row[1].bar(np.arange(len(share)), share, color=colours)
-        row[1].bar_label(bars, [f"{p:.0%}" if p > 0.005 else "" for p in share], fontsize=9)
-        row[1].set(ylim=(0, 1.25), yticks=[], xticks=range(len(share)))
-        row[1].spines["left"].set_visible(False)
-    axes[-1, 1].set_xlabel("class; softmax of the scores")
-    return axes
-
-
-@drawn
-def confusion(matrix: ArrayLike) -> Any:
-    """Draw a confusion matrix: how often each class was read as each.
-
-    Parameters
-    ----------
-    matrix : array_like of shape (classes, classes)
-        Rows are true classes, columns what was read.
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    MissingExtraError
-        When matplotlib is not installed.
-    TypeError, ValueError
-        When the matrix is not square, or does not hold counts that are not all 0.
-
-    Examples
-    --------
-    >>> confusion([[9, 1], [0, 10]]).get_title()
-    'accuracy 95.00% of 20 images'
-    """
-    counts = taken("confusion", "matrix", matrix, "(classes, classes)")
-    if counts.shape[0] != counts.shape[1] or counts.min() < 0 or counts.sum() == 0:
-        raise ValueError(f"confusion: matrix must be square, of counts that are not all 0, received {matrix=}")
-    axes = panels(7.2, 5.0)
-    axes.imshow(np.log1p(counts), cmap="Blues")
-    for (h, w), count in np.ndenumerate(counts):
-        if count:
-            dark = np.log1p(count) > 0.6 * np.log1p(counts.max())
-            axes.text(w, h, str(count), ha="center", va="center", fontsize=10, color="white" if dark else "black")
-    right = np.trace(counts) / counts.sum()
-    axes.set(
-        title=f"accuracy {right:.2%} of {counts.sum()} images", xlabel="read as", ylabel="true class",
-        xticks=range(len(counts)), yticks=range(len(counts)),
-    )  # fmt: skip
-    return axes
-
-
-@drawn
-def augmented(image: ArrayLike, variants: Mapping[str, ArrayLike]) -> Any:
-    """Draw an image and what augmentation makes of it.
-
-    Parameters
-    ----------
-    image : array_like of shape (H, W)
-    variants : mapping of str to array_like of shape (N, H, W)
-        By the kind of augmentation.
-
-    Returns
-    -------
-    ndarray of Axes
-
-    Raises
-    ------
-    MissingExtraError
-        When matplotlib is not installed.
-    TypeError, ValueError
-        When an array does not hold real numbers or has other axes, or there are no variants.
-
-    Examples
-    --------
-    >>> augmented(np.eye(8), {"flips": [np.eye(8), np.eye(8)[::-1]]}).shape
-    (1, 3)
-    """
-    op = "augmented"
-    original = taken(op, "image", image, "(H, W)")
-    stacks = {name: taken(op, f"variants[{name!r}]", stack, "(N, H, W)") for name, stack in variants.items()}
-    if not stacks:
-        raise ValueError(f"{op}: variants must hold a stack of images at least, received {variants=}")
-    columns = max(map(len, stacks.values())) + 1
-    axes = panels(7.2, 0.3 + 1.25 * len(stacks), len(stacks), columns, squeeze=False)
-    for row, (name, stack) in zip(axes, stacks.items(), strict=True):
-        show(row[0], original, "", "gray_r")
-        row[0].set_ylabel(name)
-        for panel, one in zip(row[1:], stack, strict=False):
-            show(panel, one, "", "gray_r")
-    axes[0, 0].set_title("as it is", fontsize=10)
     return axes
 
 

@@ -68,6 +68,7 @@ def connection_matrices(row: int = 12, image: int = 6, kernel: int = 3, tile: in
     >>> [panel.get_title().splitlines()[1] for panel in connection_matrices()[0]]
     ['120 weights', '30 weights', '6 weights', '3 weights']
     """
+    row, image, kernel, tile = _positive("connection_matrices", row=row, image=image, kernel=kernel, tile=tile)
     axes = panels(7.2, 4.6, 2, 4)
     for line, (height, width, window) in enumerate(((1, row, (1, kernel)), (image, image, (kernel, kernel)))):
         shape, tiles = (1, height, width), (1 if height == 1 else tile, tile)
@@ -114,6 +115,7 @@ def connection_gradients(row: int = 12, kernel: int = 3, tile: int = 2, seed: in
     >>> [panel.get_title() for panel in connection_gradients(row=9)[2]]
     ['63 sums of 1', '21 sums of 1', '6 sums of 3', '3 sums of 7']
     """
+    row, kernel, tile = _positive("connection_gradients", row=row, kernel=kernel, tile=tile)
     shape, window = (1, 1, row), (1, kernel)
     rng = np.random.default_rng(seed)
     x, g = (rng.choice([-3.0, -2, -1, 1, 2, 3], side) for side in (row, prod(output_size(shape[1:], window))))
@@ -141,6 +143,10 @@ def connection_gradients(row: int = 12, kernel: int = 3, tile: int = 2, seed: in
     ):
         panel.set_ylabel(text)
     return axes
+
+
+def _positive(op: str, **numbers: Any) -> list[int]:
+    return [check.integer(op, name, value, 1) for name, value in numbers.items()]
 
 
 def _patterns(
@@ -224,7 +230,7 @@ def parameters_by_side(sides: Sequence[int] = (10, 18, 32, 56, 100, 178, 316, 56
         yscale="log",
         xlabel="side of the image, pixels",
         ylabel="weights",
-        xlim=(sides[0] / 1.1, sides[-1] * 1.9),
+        xlim=(min(sides) / 1.1, max(sides) * 1.9),
     )
     axes.grid(which="major", alpha=0.3)
     axes.legend(loc="upper left")
@@ -373,7 +379,8 @@ def seen_by_layers(image: ArrayLike, layers: Any, labels: Mapping[str, str] | No
     MissingExtraError
         When matplotlib is not installed.
     TypeError, ValueError
-        When the image does not hold real numbers or has other axes, or a layer has no receptive field.
+        When the image does not hold real numbers or has other axes, a layer has no receptive field, or there is none
+        to draw.
 
     Examples
     --------
@@ -383,11 +390,16 @@ def seen_by_layers(image: ArrayLike, layers: Any, labels: Mapping[str, str] | No
     """
     picture = taken("seen_by_layers", "image", image, "(3, H, W)", "(H, W)")
     spatial = picture.shape[-2:]
-    axes = panels(7.2, 7.2 * spatial[0] / spatial[1])
-    show(axes, picture)
     fields = [(name, field) for name, field in receptive_fields(layers) if not field.whole]
     if labels is not None:
         fields = [(labels[name], field) for name, field in fields if name in labels]
+    if not fields or len(fields[0][1].size) != 2:
+        raise ValueError(
+            "seen_by_layers: layers must have windows of two sides, such as Conv2d and Window((3, 3)), and labels name "
+            f"one at least, received {layers=}, {labels=}"
+        )
+    axes = panels(7.2, 7.2 * spatial[0] / spatial[1])
+    show(axes, picture)
     for number, (name, field) in enumerate(fields):
         places = [max(0, round((side / 2 - start - size / 2) / step)) for side, start, size, step in
                   zip(spatial, field.start, field.size, field.stride, strict=True)]  # fmt: skip
