@@ -479,6 +479,19 @@ def test_curves_that_could_not_be_saved_are_refused_at_once(tmp_path: Path, name
     assert (folder / "curves.png").exists()
 
 
+@pytest.mark.parametrize("given", ["folder", "curves"])
+def test_folders_that_take_no_files_are_refused_at_once(
+    tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write everywhere
+    model = small_model()
+    before = model[0].weight.data.copy()
+    with pytest.raises(PermissionError, match=f"fit: {given} must be where files may be written"):
+        train.fit(model, SAMPLES, epochs=1, progress=False, **{given: tmp_path / "a.png"})  # type: ignore[arg-type]
+    np.testing.assert_array_equal(model[0].weight.data, before)
+
+
 def test_curves_without_matplotlib_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"fastconv\[train\]"):

@@ -121,6 +121,8 @@ def fit(
         When the loss is no longer finite; checkpoints stay those of the epoch before.
     KeyboardInterrupt
         After Ctrl-C; checkpoints are written.
+    PermissionError
+        When the folder, or that of the curves, does not take files.
     MissingExtraError
         When `curves` is given and matplotlib is not installed.
 
@@ -177,6 +179,7 @@ def fit(
             )
     if run.folder is not None:
         run.folder.mkdir(parents=True, exist_ok=True)
+        _check_writable("folder", run.folder)
     if picture is not None:
         _check_picture(picture)  # which may be in that folder
     if run.folder is not None and resume and (run.folder / LAST).exists():
@@ -361,6 +364,12 @@ class _Run:
         )
 
 
+def _check_writable(name: str, folder: Path) -> None:
+    """Refuse, before the training and not behind its first epoch, a folder that takes no files."""
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"fit: {name} must be where files may be written, received {str(folder)!r}")
+
+
 def _check_picture(path: Path) -> None:
     """Refuse, before the training and not behind it, a picture that could not be saved."""
     figure = require("matplotlib.figure", "learning curves", "train").Figure()
@@ -370,6 +379,7 @@ def _check_picture(path: Path) -> None:
             f"fit: curves must be in a folder that exists and end in one of {', '.join(sorted(known))}, "
             f"received curves={str(path)!r}"
         )
+    _check_writable("curves", path.parent)
 
 
 def _load(model: nn.Module, state: dict[str, Array]) -> None:
