@@ -11,10 +11,14 @@
 #define FC_ROWS_TOGETHER 4               /* rows added at once: the sums are loaded once for all */
 #define FC_ROWS_RUN 128                  /* rows whose sums are short */
 #define FC_ROWS_FEW 4096                 /* features of all groups that are summed at once */
+#define FC_ROWS_SPREAD 1024              /* elements of short rows whose factors are spread out for their lanes */
+#define FC_ROWS_SHORT VL                 /* features of such a row, less than */
+#define FC_ROWS_LED (sizeof(vec) == 64 ? 4 : 2) /* rows that are led back at once: as many as registers hold the factors of */
 
 typedef struct {
     int64_t rows, groups, features, bunch; /* bunch: rows of a task */
     int stream, few;
+    int led; /* the gradient of a task's rows is written and added to the sums of weights in one pass */
 } FN(rows_state);
 
 static const char *FN(rows_prepare)(fc_plan *plan)
@@ -22,12 +26,13 @@ static const char *FN(rows_prepare)(fc_plan *plan)
     const fc_problem *p = &plan->problem;
     FN(rows_state) *s = (void *)plan->state;
     s->groups = p->groups, s->rows = p->batch * s->groups, s->features = p->axis[2].out;
-    s->stream = s->rows * s->features * (int64_t)sizeof(real) >= FC_STREAM_BYTES && s->features >= FC_NORM_PIXELS;
+    s->stream = FN(norm_streams)(plan, s->rows * s->features) && s->features >= FC_NORM_PIXELS;
     s->bunch = fc_max(1, FC_ROWS_BUNCH / s->features);
     int sums = p->op == FC_ROW_NORM_GRAD && p->flags & FC_TAKE_SUMS;
     s->few = sums && s->groups * s->features <= FC_ROWS_FEW;
     if (s->few)
         s->bunch = fc_round_up(FC_ROWS_RUN, s->groups);
+    s->led = s->few && (s->groups == 1 || s->features < FC_ROWS_SHORT);
     plan->stages = sums ? 2 : 1;
     plan->workspace = sums ? s->rows * (int64_t)sizeof(fc_centre) : 0;
     if (s->few)
@@ -66,32 +71,52 @@ typedef struct {
     vec high, scale, shift, slope;
 } FN(row_factors);
 
-FC_INLINE vec FN(row_scaled)(const real *x, const real *weight, const real *bias, int64_t i, int64_t some, const FN(row_factors) *f)
+/* What is loaded is loaded first, here and below: a multiplication is fused with an addition where no branch lies between the two, and
+ * roundings must not depend on whether lanes are some or all. */
+FC_INLINE vec FN(row_scaled)(const real *x, const real *weight, const real *bias, int64_t i, int64_t some, const FN(row_factors) *f,
+                             const int weighted, const int biased)
 {
-    vec v = FN(times_weight)((FN(load_some)(x + i, some) - f->high) * f->scale + f->shift, weight, i, some);
-    return bias ? v + FN(load_some)(bias + i, some) : v;
+    const vec v = FN(load_some)(x + i, some), w = weighted ? FN(load_some)(weight + i, some) : v;
+    const vec b = biased ? FN(load_some)(bias + i, some) : v;
+    const vec hat = (v - f->high) * f->scale + f->shift;
+    return weighted ? (biased ? hat * w + b : hat * w) : biased ? hat + b : hat;
 }
 
 FC_INLINE vec FN(row_led)(const real *g, const real *x, const real *weight, int64_t i, int64_t some, const FN(row_factors) *f)
 {
-    vec v = FN(times_weight)(FN(load_some)(g + i, some), weight, i, some);
-    return v * f->scale + ((FN(load_some)(x + i, some) - f->high) * f->slope + f->shift);
+    const vec v = FN(load_some)(x + i, some), led = FN(times_weight)(FN(load_some)(g + i, some), weight, i, some);
+    return led * f->scale + ((v - f->high) * f->slope + f->shift);
 }
 
-/* Both write from the last block to the first: what was read last lies nearest. */
-static void FN(row_forward)(const real *x, int64_t n, fc_centre c, const real *weight, const real *bias, int stream, real *y)
+/* Both write from the last block to the first: what was read last lies nearest. Past the caches go whole vectors of the result. */
+FC_INLINE void FN(row_forward_as)(const real *x, int64_t n, fc_centre c, const real *weight, const real *bias, int stream, real *y,
+                                  const int weighted, const int biased)
 {
     const FN(row_factors) f = {FN(splat)((real)c.high), FN(splat)((real)c.inverse), FN(splat)((real)(-c.low * c.inverse)), FN(zero)()};
-    for (int64_t end = n, i; end > 0; end = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK)) {
+    for (int64_t end = n, i, head; end > 0; end = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK)) {
         i = (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK;
-        if (stream && !FN(before_aligned)(y + i, end - i)) /* else lanes would depend on the address, and with them roundings */
-            for (; i + VL <= end; i += VL)
-                FN(stream)(y + i, FN(row_scaled)(x, weight, bias, i, VL, &f));
+        head = stream ? FN(before_aligned)(y + i, end - i) : 0;
+        if (head)
+            FN(store_n)(y + i, FN(row_scaled)(x, weight, bias, i, head, &f, weighted, biased), head);
+        for (i += head; stream && i + VL <= end; i += VL)
+            FN(stream)(y + i, FN(row_scaled)(x, weight, bias, i, VL, &f, weighted, biased));
         for (; i + VL <= end; i += VL)
-            FN(store)(y + i, FN(row_scaled)(x, weight, bias, i, VL, &f));
+            FN(store)(y + i, FN(row_scaled)(x, weight, bias, i, VL, &f, weighted, biased));
         if (i < end)
-            FN(store_n)(y + i, FN(row_scaled)(x, weight, bias, i, end - i, &f), end - i);
+            FN(store_n)(y + i, FN(row_scaled)(x, weight, bias, i, end - i, &f, weighted, biased), end - i);
     }
+}
+
+static void FN(row_forward)(const real *x, int64_t n, fc_centre c, const real *weight, const real *bias, int stream, real *y)
+{
+    if (weight && bias)
+        FN(row_forward_as)(x, n, c, weight, bias, stream, y, 1, 1);
+    else if (weight)
+        FN(row_forward_as)(x, n, c, weight, bias, stream, y, 1, 0);
+    else if (bias)
+        FN(row_forward_as)(x, n, c, weight, bias, stream, y, 0, 1);
+    else
+        FN(row_forward_as)(x, n, c, weight, bias, stream, y, 0, 0);
 }
 
 /* mean[0] = mean of g * weight, mean[1] = mean of g * weight * xhat. */
@@ -127,11 +152,13 @@ static void FN(row_back)(const real *g, const real *x, int64_t n, fc_centre c, c
     double slope = -c.inverse * mean[1] * c.inverse;
     const FN(row_factors) f = {FN(splat)((real)c.high), FN(splat)((real)c.inverse),
                                FN(splat)((real)(-c.inverse * mean[0] - slope * c.low)), FN(splat)((real)slope)};
-    for (int64_t end = n, i; end > 0; end = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK)) {
+    for (int64_t end = n, i, head; end > 0; end = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK)) {
         i = (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK;
-        if (stream && !FN(before_aligned)(gx + i, end - i))
-            for (; i + VL <= end; i += VL)
-                FN(stream)(gx + i, FN(row_led)(g, x, weight, i, VL, &f));
+        head = stream ? FN(before_aligned)(gx + i, end - i) : 0;
+        if (head)
+            FN(store_n)(gx + i, FN(row_led)(g, x, weight, i, head, &f), head);
+        for (i += head; stream && i + VL <= end; i += VL)
+            FN(stream)(gx + i, FN(row_led)(g, x, weight, i, VL, &f));
         for (; i + VL <= end; i += VL)
             FN(store)(gx + i, FN(row_led)(g, x, weight, i, VL, &f));
         if (i < end)
@@ -210,42 +237,157 @@ static void FN(rows_forward)(const fc_plan *plan, const fc_call *call, int64_t r
     }
 }
 
-/* Gradients of rows, as many as the table has columns: sums of all in one pass, of differences from a guess; then roots and divisions;
- * then the results, or the row again, where the guess missed its mean or elements are not finite. */
-static void FN(rows_back)(const fc_plan *plan, const fc_call *call, int64_t row, int64_t rows)
+/* What is to be known of some rows before they are led back: x is normalised by high, scale and low, the gradient of it is
+ * g * weight * scale + ((x - high) * slope + shift). */
+typedef struct {
+    real of[5][FC_NORM_MANY]; /* high, scale, low, slope, shift */
+} FN(lead_factors);
+
+static void FN(lead_factors_of)(const FN(norm_table) *t, int64_t rows, FN(lead_factors) *f)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        const double inverse = t->inverse[i], slope = -inverse * t->shares[1][i] * inverse;
+        f->of[0][i] = (real)t->high[i], f->of[1][i] = (real)inverse, f->of[2][i] = (real)(-t->low[i] * inverse);
+        f->of[3][i] = (real)slope, f->of[4][i] = (real)(-inverse * t->shares[0][i] - slope * t->low[i]);
+    }
+}
+
+/* The gradient of some lanes, which are added to the sums of g and g * xhat. */
+FC_INLINE vec FN(lead_and_add)(vec v, vec x, const vec f[5], const real *weight, int64_t i, int64_t some, vec *all, vec *hats)
+{
+    const vec led = FN(times_weight)(v, weight, i, some), d = x - f[0];
+    *all += v, *hats += v * (d * f[1] + f[2]);
+    return led * f[1] + (d * f[3] + f[4]);
+}
+
+/* Some lanes of rows of one group that follow each other. */
+FC_INLINE void FN(rows_led_lanes)(const real *g, const real *x, real *gx, int64_t n, int rows, int64_t i, int64_t some, vec f[][5],
+                                  const real *weight, int stream, real *sum, real *product)
+{
+    vec all = FN(load_some)(sum + i, some), hats = FN(load_some)(product + i, some);
+    FC_UNROLL for (int r = 0; r < rows; r++) {
+        const ptrdiff_t at = r * n + i;
+        const vec v = FN(lead_and_add)(FN(load_some)(g + at, some), FN(load_some)(x + at, some), f[r], weight, i, some, &all, &hats);
+        if (stream)
+            FN(stream)(gx + at, v);
+        else
+            FN(store_some)(gx + at, v, some);
+    }
+    FN(store_some)(sum + i, all, some);
+    FN(store_some)(product + i, hats, some);
+}
+
+/* Such rows from the k-th of a table on. */
+FC_INLINE void FN(rows_led)(const real *g, const real *x, real *gx, int64_t n, int rows, const FN(lead_factors) *t, int64_t k,
+                            const real *weight, int stream, real *sum, real *product)
+{
+    vec f[4][5];
+    int64_t i = 0;
+    FC_UNROLL for (int r = 0; r < rows; r++)
+        FC_UNROLL for (int j = 0; j < 5; j++)
+            f[r][j] = FN(splat)(t->of[j][k + r]);
+    for (; stream && i + VL <= n; i += VL)
+        FN(rows_led_lanes)(g, x, gx, n, rows, i, VL, f, weight, 1, sum, product);
+    for (; i + VL <= n; i += VL)
+        FN(rows_led_lanes)(g, x, gx, n, rows, i, VL, f, weight, 0, sum, product);
+    if (i < n)
+        FN(rows_led_lanes)(g, x, gx, n, rows, i, n - i, f, weight, 0, sum, product);
+}
+
+static void FN(rows_led_back)(const real *g, const real *x, real *gx, int64_t n, int64_t rows, const FN(lead_factors) *t,
+                              const real *weight, int stream, real *sum, real *product)
+{
+    int64_t k = 0;
+    stream &= n % VL == 0 && !FN(before_aligned)(gx, n);
+    for (; k + (int)FC_ROWS_LED <= rows; k += FC_ROWS_LED)
+        FN(rows_led)(g + k * n, x + k * n, gx + k * n, n, FC_ROWS_LED, t, k, weight, stream, sum, product);
+    for (; k < rows; k++)
+        FN(rows_led)(g + k * n, x + k * n, gx + k * n, n, 1, t, k, weight, stream, sum, product);
+}
+
+/* Short rows that follow each other, of different groups: lanes go on from row to row, so each has factors of its own. */
+static void FN(short_rows_led_back)(const real *g, const real *x, real *gx, int64_t n, int64_t rows, const FN(lead_factors) *t,
+                                    int64_t k, const real *weight, real *sum, real *product)
+{
+    real spread[5][FC_ROWS_SPREAD + FC_ROWS_SHORT];
+    for (int j = 0; j < 5; j++)
+        for (int64_t r = 0; r < rows; r++) /* what reaches into the next row is written again */
+            for (int64_t i = 0; i < n; i += VL)
+                FN(store)(spread[j] + r * n + i, FN(splat)(t->of[j][k + r]));
+    for (int64_t i = 0, all = rows * n; i < all; i += VL) {
+        const int64_t some = fc_min(VL, all - i);
+        vec f[1][5];
+        FC_UNROLL for (int j = 0; j < 5; j++)
+            f[0][j] = FN(load)(spread[j] + i);
+        FN(rows_led_lanes)(g, x, gx, 0, 1, i, some, f, weight, 0, sum, product);
+    }
+}
+
+static inline int64_t FN(next_group)(const FN(rows_state) *s, int64_t group) { return group + 1 < s->groups ? group + 1 : 0; }
+
+/* The table of some rows: sums of all in one pass, of differences from a guess; then roots and divisions. A row is read again where
+ * the guess missed its mean or elements are not finite. */
+static void FN(rows_read)(const fc_plan *plan, const real *g, const real *x, const char *weights, int64_t first, int64_t rows,
+                          FN(norm_table) *t)
 {
     const FN(rows_state) *s = (const void *)plan->state;
     const int64_t n = s->features;
-    const real *g = (const real *)call->array[0].data + row * n, *x = (const real *)call->array[1].data + row * n;
     const double count = (double)n, share = 1 / count;
     double apart[FC_NORM_MANY], squares[FC_NORM_MANY], sum[FC_NORM_MANY], product[FC_NORM_MANY];
-    fc_centre *centre = (fc_centre *)call->workspace + row;
-    FN(norm_table) t;
-    for (int64_t i = 0; i < rows; i++) {
+    for (int64_t i = 0, group = first; i < rows; i++, group = FN(next_group)(s, group)) {
         const real high = FN(guess)(x + i * n, n);
         double sums[4] = {0, 0, 0, 0};
-        FN(sums_of)(g + i * n, x + i * n, FN(of_group)(call->array[2].data, (row + i) % s->groups * n), n, high, sums);
-        t.high[i] = (double)high, apart[i] = sums[0], squares[i] = sums[1], sum[i] = sums[2], product[i] = sums[3];
+        FN(sums_of)(g + i * n, x + i * n, FN(of_group)(weights, group * n), n, high, sums);
+        t->high[i] = (double)high, apart[i] = sums[0], squares[i] = sums[1], sum[i] = sums[2], product[i] = sums[3];
     }
+    int fine = 1;
     for (int64_t i = 0; i < rows; i++) {
-        const double low = apart[i] * share, var = squares[i] * share - low * low;
-        t.low[i] = low, t.var[i] = var > 0 ? var : 0;
+        const double low = apart[i] * share, var = squares[i] * share - low * low, square = apart[i] * apart[i];
+        t->low[i] = low, t->var[i] = var > 0 ? var : 0;
+        fine &= (squares[i] < (double)INFINITY) & (square <= FC_NORM_FAR * (squares[i] * count - square));
     }
-    FN(inverses_of)(plan, rows, &t);
+    FN(inverses_of)(plan, rows, t);
     for (int64_t i = 0; i < rows; i++)
-        t.shares[0][i] = sum[i] * share, t.shares[1][i] = (product[i] - t.low[i] * sum[i]) * t.inverse[i] * share;
-    for (int64_t i = 0; i < rows; i++) {
-        const real *weight = FN(of_group)(call->array[2].data, (row + i) % s->groups * n);
-        fc_centre c = {t.high[i], t.low[i], t.inverse[i]};
-        double mean[2] = {t.shares[0][i], t.shares[1][i]};
-        if (!isfinite(squares[i]) || FN(missed)(count, apart[i], squares[i])) { /* the row is read again */
-            c = FN(centre_of_row)(x + i * n, n, plan->problem.divisor);
-            FN(means_of_row)(g + i * n, x + i * n, n, c, weight, mean);
+        t->shares[0][i] = sum[i] * share, t->shares[1][i] = (product[i] - t->low[i] * sum[i]) * t->inverse[i] * share;
+    for (int64_t i = 0, group = first; i < rows && !fine; i++, group = FN(next_group)(s, group))
+        if (!isfinite(squares[i]) || FN(missed)(count, apart[i], squares[i])) {
+            const fc_centre c = FN(centre_of_row)(x + i * n, n, plan->problem.divisor);
+            double mean[2];
+            FN(means_of_row)(g + i * n, x + i * n, n, c, FN(of_group)(weights, group * n), mean);
+            t->high[i] = c.high, t->low[i] = c.low, t->inverse[i] = c.inverse, t->shares[0][i] = mean[0], t->shares[1][i] = mean[1];
         }
+}
+
+/* Gradients of rows, as many as the table has columns, and what the second stage needs of them: their sums are added to those of all
+ * groups, or their centres kept. */
+static void FN(rows_back)(const fc_plan *plan, const fc_call *call, int64_t row, int64_t rows, real *sum, real *product)
+{
+    const FN(rows_state) *s = (const void *)plan->state;
+    const int64_t n = s->features, first = s->groups > 1 ? row % s->groups : 0;
+    const real *g = (const real *)call->array[0].data + row * n, *x = (const real *)call->array[1].data + row * n;
+    const char *weights = call->array[2].data;
+    real *gx = call->array[3].data ? (real *)call->array[3].data + row * n : NULL;
+    FN(norm_table) t;
+    FN(rows_read)(plan, g, x, weights, first, rows, &t);
+    if (s->led && gx) {
+        FN(lead_factors) f;
+        FN(lead_factors_of)(&t, rows, &f);
+        if (s->groups == 1)
+            FN(rows_led_back)(g, x, gx, n, rows, &f, FN(of_group)(weights, 0), s->stream, sum, product);
+        for (int64_t i = 0, at = first, some; s->groups > 1 && i < rows; i += some, at = (at + some) % s->groups) {
+            some = fc_min(fc_min(rows - i, s->groups - at), FC_ROWS_SPREAD / n);
+            FN(short_rows_led_back)(g + i * n, x + i * n, gx + i * n, n, some, &f, i, FN(of_group)(weights, at * n), sum + at * n,
+                                    product + at * n);
+        }
+        return;
+    }
+    for (int64_t i = 0, group = first; i < rows; i++, group = FN(next_group)(s, group)) {
+        const fc_centre c = {t.high[i], t.low[i], t.inverse[i]};
+        const double mean[2] = {t.shares[0][i], t.shares[1][i]};
         if (plan->problem.flags & FC_TAKE_SUMS)
-            centre[i] = c;
-        if (call->array[3].data)
-            FN(row_back)(g + i * n, x + i * n, n, c, weight, mean, s->stream, (real *)call->array[3].data + (row + i) * n);
+            ((fc_centre *)call->workspace)[row + i] = c;
+        if (gx)
+            FN(row_back)(g + i * n, x + i * n, n, c, FN(of_group)(weights, group * n), mean, s->stream, gx + i * n);
     }
 }
 
@@ -264,8 +406,8 @@ static void FN(rows_normalise)(const fc_plan *plan, const fc_call *call, int64_t
             FN(rows_forward)(plan, call, row, r1);
         else
             for (int64_t r = row, most = fc_min(FC_NORM_MANY, fc_max(1, FC_NORM_TOGETHER / n)); r < r1; r += most)
-                FN(rows_back)(plan, call, r, fc_min(most, r1 - r));
-        for (int64_t group = 0; sum && group < s->groups; group++)
+                FN(rows_back)(plan, call, r, fc_min(most, r1 - r), sum, sum ? sum + all : NULL);
+        for (int64_t group = 0; sum && !(s->led && call->array[3].data) && group < s->groups; group++)
             FN(rows_add_all)(plan, call, row + group, r1, 0, n, sum + group * n, sum + all + group * n);
     }
     if (s->stream)

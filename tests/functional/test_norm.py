@@ -349,6 +349,23 @@ def test_bits_do_not_depend_on_where_a_large_result_lies(isa: str) -> None:
             assert len(seen) == 1
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_bits_do_not_depend_on_where_rows_lie_that_are_summed(isa: str) -> None:
+    """Such rows go past the caches where all of them begin at a multiple of a vector's bytes."""
+    x, g, w = (draw(*shape, dtype=np.float32, seed=k) for k, shape in enumerate([(1400, 1024), (1400, 1024), (1024,)]))
+    room = np.empty(x.size + 17, np.float32)
+    aligned = -room.ctypes.data // 4 % 16
+    with isa_limit(isa):
+        found = RowNormGrad.of(x, Sets(1400, 1, 1, 1, 1024), (1024,), 1e-5, (True, True, True)).plan
+        for weight in (w, None):
+            seen = set()
+            for offset in (aligned, aligned + 1):
+                y, sums = room[offset : x.size + offset].reshape(x.shape), np.empty((2, 1024), np.float32)
+                found.run(g, x, weight, y, 2, extra=sums)
+                seen.add(y.tobytes() + sums.tobytes())
+            assert len(seen) == 1
+
+
 def test_which_gradients_are_asked_for_warns_of_nothing() -> None:
     """Sums that no one asked for are not made: their room is as memory was."""
     x = draw(6, 4, 2, 2, dtype=np.float32)
