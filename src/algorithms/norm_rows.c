@@ -95,10 +95,12 @@ FC_INLINE void FN(row_forward_as)(const real *x, int64_t n, fc_centre c, const r
     const FN(row_factors) f = {FN(splat)((real)c.high), FN(splat)((real)c.inverse), FN(splat)((real)(-c.low * c.inverse)), FN(zero)()};
     for (int64_t end = n, i, head; end > 0; end = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK)) {
         i = (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK;
-        head = stream ? FN(before_aligned)(y + i, end - i) : 0;
-        if (head)
-            FN(store_n)(y + i, FN(row_scaled)(x, weight, bias, i, head, &f, weighted, biased), head);
-        for (i += head; stream && i + VL <= end; i += VL)
+        head = stream ? i + FN(before_line)(y + i, end - i) : i;
+        for (int64_t some; i < head; i += some) {
+            some = fc_min(VL, head - i);
+            FN(store_some)(y + i, FN(row_scaled)(x, weight, bias, i, some, &f, weighted, biased), some);
+        }
+        for (; stream && i + VL <= end; i += VL)
             FN(stream)(y + i, FN(row_scaled)(x, weight, bias, i, VL, &f, weighted, biased));
         for (; i + VL <= end; i += VL)
             FN(store)(y + i, FN(row_scaled)(x, weight, bias, i, VL, &f, weighted, biased));
@@ -154,10 +156,12 @@ static void FN(row_back)(const real *g, const real *x, int64_t n, fc_centre c, c
                                FN(splat)((real)(-c.inverse * mean[0] - slope * c.low)), FN(splat)((real)slope)};
     for (int64_t end = n, i, head; end > 0; end = fc_max(0, (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK)) {
         i = (end - 1) / FC_NORM_BLOCK * FC_NORM_BLOCK;
-        head = stream ? FN(before_aligned)(gx + i, end - i) : 0;
-        if (head)
-            FN(store_n)(gx + i, FN(row_led)(g, x, weight, i, head, &f), head);
-        for (i += head; stream && i + VL <= end; i += VL)
+        head = stream ? i + FN(before_line)(gx + i, end - i) : i;
+        for (int64_t some; i < head; i += some) {
+            some = fc_min(VL, head - i);
+            FN(store_some)(gx + i, FN(row_led)(g, x, weight, i, some, &f), some);
+        }
+        for (; stream && i + VL <= end; i += VL)
             FN(stream)(gx + i, FN(row_led)(g, x, weight, i, VL, &f));
         for (; i + VL <= end; i += VL)
             FN(store)(gx + i, FN(row_led)(g, x, weight, i, VL, &f));
