@@ -55,6 +55,7 @@
 #include "algorithms/local.c"
 #include "algorithms/local_images.c"
 #include "algorithms/local_tiles.c"
+#include "algorithms/local_tiles_grad.c"
 #include "algorithms/unfold.c"
 #include "algorithms/pool_taps.c"
 #include "algorithms/pool_windows.c"

@@ -1,9 +1,9 @@
 """What local and tiled connection share: from raw arguments to plans that run.
 
-Tiled connection with kernels that are used often is one plan for all of them (``src/algorithms/local_tiles.c``). Its
-weight gradient is a strided convolution's for each kernel: output (i, j) of stride s belongs to kernel (i mod t, j mod
-t), and the outputs of one kernel are those of a convolution of stride s*t, on views of input and result. All else,
-local connection first, is a plan of its own (``src/algorithms/local.c``).
+Tiled connection with kernels that are used often is one plan for all of them (``src/algorithms/local_tiles.c``). Where
+that would leave lanes empty, its weight gradient is a strided convolution's for each kernel: output (i, j) of stride s
+belongs to kernel (i mod t, j mod t), and the outputs of one kernel are those of a convolution of stride s*t, on views
+of input and result. All else, local connection first, is a plan of its own (``src/algorithms/local.c``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from fastconv import _check, _lowering, plan
 from fastconv._check import Array, Axis, ConvProblem, LocalProblem
+from fastconv._costs import lanes_of
 from fastconv._engine import Plan, Unsupported
 from fastconv._ops import CONV, CONV_WEIGHT_GRAD, LOCAL, LOCAL_INPUT_GRAD, LOCAL_WEIGHT_GRAD
 from fastconv._threads import current
@@ -27,6 +28,8 @@ __all__ = ["backward", "forward"]
 # Measured: uses of a kernel for which it is packed, unless all kernels have few elements.
 _SHARED_USES = 12
 _FEW_WEIGHTS = 1 << 20
+_OFTEN_SUMMED = 256  # and uses for which sums of large kernels are worth their workspace
+_APART_CYCLES = 40_000  # what another convolution costs beside its products
 # Multiply-adds and outputs of one kernel (in an image) that are worth a convolution of their own.
 _SHARED_MACS = 1 << 14
 _SHARED_OUTPUTS = 16  # as for few places, where the weights are most of what is read
@@ -142,12 +145,26 @@ def _steps(problem: LocalProblem, op: int, dtype: np.dtype[Any], tiled: bool) ->
     """Plan a problem: all kernels at once, a convolution for each, or local connection."""
     if 0 in problem.conv.input_shape or 0 in problem.conv.output_shape:
         return _Steps(problem, None, ())
-    single = op == LOCAL and max(problem.tile) == 1  # to the last bit what "direct" gives
-    at_once = _at_once(problem, op, dtype) if tiled and op != LOCAL_WEIGHT_GRAD and not single else None
-    if at_once is not None:
-        return _Steps(problem, at_once, ())
+    single = op in _APART and max(problem.tile) == 1  # to the last bit what "direct" gives
+    if tiled and not single and not (op == LOCAL_WEIGHT_GRAD and _better_apart(problem, dtype)):
+        at_once = _at_once(problem, op, dtype)
+        if at_once is not None:
+            return _Steps(problem, at_once, ())
     parts = _parts(problem, _APART[op], dtype) if tiled and op in _APART else ()
-    return _Steps(problem, None if parts else _lowering.local_plan(problem, op, dtype), parts)
+    if parts:
+        return _Steps(problem, None, parts)
+    at_once = _at_once(problem, op, dtype) if tiled else None
+    return _Steps(problem, at_once or _lowering.local_plan(problem, op, dtype), ())
+
+
+def _better_apart(problem: LocalProblem, dtype: np.dtype[Any]) -> bool:
+    """Whether a weight gradient of all kernels would compute too much for nothing, or sum up too much for few uses."""
+    conv, kernels, lanes = problem.conv, math.prod(problem.tile), lanes_of(dtype)
+    empty = -conv.out_channels % lanes / conv.out_channels  # for each product
+    uses = conv.batch * math.prod(a.out for a in conv.axes) / kernels
+    if empty > 1 and empty * conv.macs / lanes > _APART_CYCLES * kernels:
+        return True
+    return uses < _OFTEN_SUMMED and kernels * math.prod(conv.weight_shape) > _FEW_WEIGHTS
 
 
 def _at_once(problem: LocalProblem, op: int, dtype: np.dtype[Any]) -> Plan | None:

@@ -42,7 +42,7 @@ typedef struct {
 static inline int FN(tiles_tap)(const fc_problem *p, int d, int64_t residue, int64_t t, int64_t *place, int64_t *kernel)
 {
     const fc_axis *a = &p->axis[d];
-    if (p->op == FC_LOCAL) {
+    if (p->op != FC_LOCAL_INPUT_GRAD) {
         *place = residue * a->stride + t * a->dilation - a->pad;
         *kernel = residue;
         return 1;
@@ -58,7 +58,7 @@ static inline int FN(tiles_tap)(const fc_problem *p, int d, int64_t residue, int
 /* Fills `all`; 0 where some axis has no tap that leads anywhere. */
 static int FN(tiles_union)(const fc_problem *p, FN(tiles_state) *s)
 {
-    const int forward = p->op == FC_LOCAL;
+    const int forward = p->op != FC_LOCAL_INPUT_GRAD;
     s->all = (fc_corr){.rows = forward ? p->out_channels : p->in_channels, .reds = forward ? p->in_channels : p->out_channels,
                        .taps = 1};
     for (int d = 0; d < FC_DIMS; d++) {
@@ -113,15 +113,19 @@ static int64_t FN(tiles_slot)(const fc_problem *p, int d, int64_t residue, int64
 
 /* ---------------------------------------------------------------------------------------------------- the plan */
 
-/* Pixels in the lanes, or channels: whichever leaves fewer lanes empty. */
+/* Pixels in the lanes, or channels: what leaves fewer lanes empty, with the cycles that splitting each line of the panel takes. */
 static void FN(tiles_lanes)(FN(tiles_state) *s)
 {
     const fc_corr_axis *a = s->all.axis;
-    double run = (double)(a[2].count + (a[2].taps - 1) / a[2].xstep), most = (double)a[1].count * run;
-    double pixels = most / (double)(a[1].count * a[2].count) * (double)fc_round_up((int64_t)fc_min((int64_t)most, 1 << 20), VL) / most;
-    double rows = (double)fc_round_up(s->all.rows, VL) / (double)s->all.rows;
+    double pixels = (double)a[0].count * (double)a[1].count * (double)a[2].count;
+    double run = (double)a[1].count * (double)(a[2].count + (a[2].taps - 1) / a[2].xstep), most = (double)fc_min((int64_t)run, 1 << 20);
+    double gaps = run / (double)(a[1].count * a[2].count) * (double)fc_round_up((int64_t)most, VL) / most;
     double narrow = s->all.rows < FC_TAPS_MAX / 2 ? 1.5 : 1.15; /* few rows share what is loaded */
-    s->flat = s->all.rows < 4 * VL && pixels * narrow < rows;
+    double vectors = pixels * (double)s->all.rows * (double)s->all.reds * (double)s->taps / VL;
+    double lines = (double)s->all.reds * (double)s->all.in[0] * (double)s->all.in[1] * (double)fc_min(a[2].xstep, s->all.in[2]);
+    double flat = vectors * gaps * narrow + (a[2].xstep > 1 ? 40 * lines : 0);
+    double lanes = vectors * (double)fc_round_up(s->all.rows, VL) / (double)s->all.rows + 5 * pixels * (double)s->classes;
+    s->flat = s->all.rows < 4 * VL && flat < lanes;
     int64_t rows_most = s->flat ? FC_TAPS_MAX : FC_LANES;
     s->row_blocks = fc_ceil_div(s->all.rows, rows_most);
     s->rows = s->flat ? fc_ceil_div(s->all.rows, s->row_blocks) : FC_LANES;
@@ -144,30 +148,38 @@ static void FN(tiles_scratch)(fc_plan *plan, const fc_box *box)
                     (s->table + box->pixels) * (int64_t)sizeof(ptrdiff_t) + (int64_t)sizeof(FN(tiles_classes));
 }
 
-static const char *FN(tiles_prepare)(fc_plan *plan)
+/* Whether a problem has classes that can be counted: fills what does not depend on blocks. */
+static const char *FN(tiles_fit)(const fc_problem *p, FN(tiles_state) *s)
 {
-    const fc_problem *p = &plan->problem;
-    FN(tiles_state) *s = (void *)plan->state;
-    _Static_assert(sizeof(FN(tiles_state)) <= sizeof plan->state, "the state fits");
+    const int forward = p->op != FC_LOCAL_INPUT_GRAD;
     double classes = 1, kernel = 1;
     for (int d = 0; d < FC_DIMS; d++) {
         const fc_axis *a = &p->axis[d];
         if (a->stride > FC_TILES_STRIDE)
             return "strides of at most 2**20";
-        classes *= (double)p->tile[d] * (double)(p->op == FC_LOCAL ? 1 : a->stride);
+        classes *= (double)p->tile[d] * (double)(forward ? 1 : a->stride);
         kernel *= (double)a->kernel;
     }
     if (classes > FC_TILES_MOST || kernel > FC_TILES_TAPS)
         return "at most 256 kernels (with a stride, in the input gradient, fewer) of at most 1024 taps";
     s->classes = (int64_t)classes;
     for (int d = 0; d < FC_DIMS; d++)
-        s->period[d] = p->tile[d] * (p->op == FC_LOCAL ? 1 : p->axis[d].stride);
-    if (!FN(tiles_union)(p, s))
-        return "kernels of which some tap meets some result";
-    FN(tiles_lanes)(s);
+        s->period[d] = p->tile[d] * (forward ? 1 : p->axis[d].stride);
+    return FN(tiles_union)(p, s) ? NULL : "kernels of which some tap meets some result";
+}
+
+static const char *FN(tiles_prepare)(fc_plan *plan)
+{
+    const fc_problem *p = &plan->problem;
+    FN(tiles_state) *s = (void *)plan->state;
+    _Static_assert(sizeof(FN(tiles_state)) <= sizeof plan->state, "the state fits");
+    const char *reason = FN(tiles_fit)(p, s);
+    if (reason)
+        return reason;
     FN(tiles_classes) c;
     FN(tiles_count)(p, s, &c);
     s->taps = c.before[s->classes];
+    FN(tiles_lanes)(s);
     s->chunk = fc_min(s->all.reds, fc_max(1, FC_DIRECT_CHUNK / fc_max(1, c.most)));
     s->block_weights = FN(aligned)(FN(tiles_width)(s, s->rows) * s->all.reds * s->taps);
     if ((double)s->block_weights * (double)s->row_blocks * (double)p->groups > (double)FC_PACKED_BYTES / sizeof(real))
