@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from fastconv._extras import require
+from fastconv.analysis.figures._style import BLUE, GREEN, ORANGE, PURPLE, RED
 from fastconv.bench.compare import Line, Row
 
-COLOURS = ("tab:blue", "tab:red", "tab:orange", "tab:purple", "tab:green")
+#: Of each kind of layer: colour, marker, and its size, the larger where another kind's curve lies on it.
+LOOKS = ((BLUE, "o", 4), (RED, "s", 4), (ORANGE, "^", 9), (PURPLE, "D", 4), (GREEN, "v", 4))
 
 PANELS: tuple[tuple[str, Callable[[Line], float]], ...] = (
     ("parameters", lambda line: line.work.parameters),
@@ -48,19 +50,20 @@ def write_plot(path: str | Path, rows: Sequence[Row]) -> None:
         "solid: measured; dashed: computed"
     )
     for axes, (title, value) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
-        for number, colour in enumerate(COLOURS):
-            _draw(axes, growing, number, value, colour)
+        for number in range(len(LOOKS)):
+            _draw(axes, growing, number, value)
         axes.set(title=title, xlabel="pixels of the image", xscale="log", yscale="log")
         axes.grid(True, which="major", alpha=0.3)
     figure.axes[0].legend()
     figure.savefig(path)
 
 
-def _draw(axes: Any, rows: Sequence[Row], number: int, value: Callable[[Line], float], colour: str) -> None:
+def _draw(axes: Any, rows: Sequence[Row], number: int, value: Callable[[Line], float]) -> None:
     """One kind of layer: a dashed curve through all points, a solid one over it where neighbours were measured."""
+    colour, marker, size = LOOKS[number]
     lines = [row.lines[number] for row in rows]
     pixels = [row.case.layer.h * row.case.layer.w for row in rows]
     heights = [value(line) for line in lines]
     axes.plot(pixels, heights, color=colour, linestyle="--", linewidth=1)
     solid = [height if line.measured else float("nan") for height, line in zip(heights, lines, strict=True)]
-    axes.plot(pixels, solid, color=colour, marker="o", markersize=4, label=lines[0].kind)
+    axes.plot(pixels, solid, color=colour, marker=marker, markersize=size, label=lines[0].kind)

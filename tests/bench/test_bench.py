@@ -293,10 +293,13 @@ def test_a_missing_extra_says_what_to_install(
         ["--plot", "a.docx"],
     ],
 )
-def test_bad_options_are_refused(arguments: list[str]) -> None:
+def test_bad_options_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["bench", *arguments])
     assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert f"argument {arguments[0]}: must " in said
+    assert said.endswith(f"received {arguments[1]}\n")
 
 
 def test_importing_the_command_needs_numpy_alone() -> None:
