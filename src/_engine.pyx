@@ -398,7 +398,7 @@ def isa_names():
     """Names of the instruction sets, weakest first, with (compiled, supported by this machine)."""
     cdef int i
     return {fc_isa_name(<fc_isa> i).decode(): (bool(fc_isa_compiled(<fc_isa> i)), bool(fc_isa_supported(<fc_isa> i)))
-            for i in range(FC_ISAS)}
+            for i in range(<int> FC_ISAS)}
 
 
 def algorithms(int isa, int dtype):

@@ -117,14 +117,16 @@ cdef void *new_data(void *context, size_t size) noexcept:
     if size >= LARGE:
         block = find(size + LINE, size + size // 8 + LINE)
     else:
-        block = Block(<char *> malloc(size + LINE + sizeof(Head)), 0)
+        block.data = <char *> malloc(size + LINE + sizeof(Head))
+        block.size = 0
         if block.data != NULL:
             fc_advise(block.data, size)
     if block.data == NULL:
         return NULL
     data = block.data + sizeof(Head) + LINE - 1
     data -= <size_t> data % LINE
-    head_of(data)[0] = Head(block, size)
+    head_of(data).block = block
+    head_of(data).size = size
     return data
 
 
