@@ -33,7 +33,7 @@ static const char *FN(norm_prepare)(fc_plan *plan)
     s->shared = s->sums && s->sets * s->slices > s->period;
     s->small = p->batch == 1 && s->fused && s->pixels < FC_NORM_PIXELS;
     if (s->fused)
-        s->wide = fc_min(fc_min(s->sets, FC_NORM_MANY), fc_max(1, FC_NORM_TOGETHER / s->terms));
+        s->wide = fc_min(fc_min(s->sets, FC_NORM_MANY), fc_max(1, FC_NORM_TOGETHER / (s->terms * (s->small && s->sums ? 2 : 1))));
     s->backwards = s->fused && s->terms * (int64_t)sizeof(real) * (p->op == FC_NORM_GRAD ? 2 : 1) >= FC_NORM_BACKWARDS;
     plan->stages = s->fused ? 1 : s->phases;
     if (s->shared)

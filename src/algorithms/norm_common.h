@@ -10,7 +10,8 @@
 
 #define FC_NORM_PART ((int64_t)1 << 20)  /* terms of a part: a stage later they are in L3 still */
 #define FC_NORM_BUNCH ((int64_t)1 << 15) /* terms worth a task */
-#define FC_NORM_TOGETHER ((int64_t)(16384 / sizeof(real))) /* elements of small sets that stay in L1 together */
+/* Elements of small sets that stay in L1 together; of small planes, of all operands. */
+#define FC_NORM_TOGETHER ((int64_t)(16384 / sizeof(real)))
 #define FC_NORM_MANY FC_NORM_PLANES /* sets of a task, at most */
 #define FC_NORM_WEIGHTS ((int64_t)1024) /* gradients of weights of a task of the last stage */
 #define FC_NORM_STREAM ((int64_t)16 << 20) /* bytes of all operands of a result that goes past the caches */
