@@ -29,7 +29,9 @@ if MACOS:  # a universal Python asks for both machines at once, of which one has
 # gnu11, not c11: the latter forbids contraction to FMA. Never -march=native (a wheel runs elsewhere) and never
 # -ffast-math (at link it turns denormals off for the whole process).
 C_FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
-C_FLAGS += [] if "-g" in os.environ.get("CFLAGS", "") else ["-g0"]  # debug information is most of a module's size
+DEBUG = "-g" in os.environ.get("CFLAGS", "")
+C_FLAGS += [] if DEBUG else ["-g0"]  # debug information is most of a module's size
+STRIP = ["-Wl,-s"] if sys.platform == "linux" and not DEBUG else []  # names of functions are what is left of it
 ISA_FLAGS = {"baseline": C_FLAGS}
 if X86_64:
     avx512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
@@ -142,6 +144,7 @@ engine = Extension(
     depends=SOURCES,
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION")],
     extra_compile_args=native(C_FLAGS),
+    extra_link_args=[*STRIP],
 )
 setup(
     libraries=[(n, {"sources": [source], "cflags": native(o) + WARNINGS, **common}) for n, source, o in parts],

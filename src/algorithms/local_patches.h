@@ -86,13 +86,13 @@ FC_INLINE void FN(local_move)(const int back, const fc_problem *p, const fc_arra
         FN(local_move_inside)(back, 0, kh, kw, p, at, x->stride, channels, patch);
 }
 
-static __attribute__((noinline)) void FN(local_gather)(const fc_problem *p, const fc_array *x, const FN(local_use) *u, real *patch)
+FC_OUTLINE void FN(local_gather)(const fc_problem *p, const fc_array *x, const FN(local_use) *u, real *patch)
 {
     FN(local_move)(0, p, x, u, 0, p->groups * p->in_channels, patch);
 }
 
-static __attribute__((noinline)) void FN(local_scatter)(const fc_problem *p, const fc_array *x, const FN(local_use) *u,
-                                                        int64_t channel, int64_t channels, real *patch)
+FC_OUTLINE void FN(local_scatter)(const fc_problem *p, const fc_array *x, const FN(local_use) *u,
+                                  int64_t channel, int64_t channels, real *patch)
 {
     FN(local_move)(1, p, x, u, channel, channels, patch);
 }

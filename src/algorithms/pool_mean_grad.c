@@ -246,7 +246,7 @@ static inline void FN(mean_grad_spread)(const FN(mean_grad_task) *t, const real 
 }
 
 /* All rows of a plane are divided and spread, some at a time: loads that straddle the stores before them would wait for these. */
-static __attribute__((noinline)) void FN(mean_grad_along)(const FN(mean_grad_task) *t, const fc_array *array, const real *gy)
+FC_OUTLINE void FN(mean_grad_along)(const FN(mean_grad_task) *t, const fc_array *array, const real *gy)
 {
     const FN(mean_grad_state) *s = t->s;
     int64_t rows = t->outs[0] * t->outs[1], d = t->o[0], h = t->o[1];
@@ -282,7 +282,7 @@ static void FN(mean_grad_init)(const fc_plan *plan, ptrdiff_t task, char *scratc
 }
 
 /* The rows that read each line of the box are added up. */
-static __attribute__((noinline)) void FN(mean_grad_down)(const FN(mean_grad_task) *t, real *gx)
+FC_OUTLINE void FN(mean_grad_down)(const FN(mean_grad_task) *t, real *gx)
 {
     const fc_axis *a = t->p->axis;
     ptrdiff_t *above = t->above;

@@ -279,7 +279,7 @@ static void FN(pick_run)(real *restrict y, const real *restrict x, int64_t strid
 }
 
 /* The columns that each tap reads. */
-static __attribute__((noinline)) void FN(pool_pick)(const FN(pool_task) *t, fc_reduction kind, FN(found) line)
+FC_OUTLINE void FN(pool_pick)(const FN(pool_task) *t, fc_reduction kind, FN(found) line)
 {
     const FN(pool_taps_state) *s = t->s;
     const fc_axis *a = &t->p->axis[2];
@@ -326,8 +326,8 @@ FC_INLINE void FN(pool_down_lines)(const fc_reduction kind, const int halved, co
     }
 }
 
-static __attribute__((noinline)) void FN(pool_down)(fc_reduction kind, const FN(pool_task) *t, const real *x, ptrdiff_t step, int64_t l,
-                                                    int64_t r, int64_t rows)
+FC_OUTLINE void FN(pool_down)(fc_reduction kind, const FN(pool_task) *t, const real *x, ptrdiff_t step, int64_t l,
+                              int64_t r, int64_t rows)
 {
     int halved = t->s->feed == FC_HALVED;
     if (kind == FC_SUM && halved)
@@ -403,8 +403,8 @@ FC_INLINE void FN(pool_along_lines)(const fc_reduction kind, const int64_t count
     }
 }
 
-static __attribute__((noinline)) void FN(pool_along)(const FN(pool_task) *t, const fc_call *call, const real *x, int64_t to, int64_t l,
-                                                     int64_t rows)
+FC_OUTLINE void FN(pool_along)(const FN(pool_task) *t, const fc_call *call, const real *x, int64_t to, int64_t l,
+                               int64_t rows)
 {
     int64_t count = t->s->taps[2];
     if (t->kind == FC_MAX_AT)

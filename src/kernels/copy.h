@@ -19,7 +19,7 @@ FC_INLINE void FN(copy_every)(const int step, real *dst, const real *src, ptrdif
 }
 #endif
 
-static __attribute__((noinline)) void FN(copy_apart)(real *dst, const real *src, ptrdiff_t stride, ptrdiff_t n)
+FC_OUTLINE void FN(copy_apart)(real *dst, const real *src, ptrdiff_t stride, ptrdiff_t n)
 {
 #ifdef FC_HAS_MASKS
     switch (stride) {
@@ -98,8 +98,8 @@ FC_INLINE void FN(transpose_block)(const real *src, ptrdiff_t lds, int64_t rows,
 
 #define FC_TRANSPOSE_AHEAD (4 * FC_ALIGN / (int64_t)sizeof(real))
 /* dst[j*ldd + i] = src[i*lds + j] for i < rows, j < cols; lanes rows..width of each written row are zero. */
-static __attribute__((noinline)) void FN(transpose)(const real *src, ptrdiff_t lds, int64_t rows, int64_t cols, real *dst,
-                                                    ptrdiff_t ldd, int64_t width)
+FC_OUTLINE void FN(transpose)(const real *src, ptrdiff_t lds, int64_t rows, int64_t cols, real *dst,
+                              ptrdiff_t ldd, int64_t width)
 {
     for (int64_t i = 0; i < width; i += VL)
         for (int64_t j = 0; j < cols; j += VL) {
@@ -128,8 +128,8 @@ static inline FN(row_part) FN(row_part_of)(const fc_panel_axis *a, int64_t phase
 /* Copies a box's inputs in all images n0 .. of a panel that has them side by side; positions outside the input become zero. Short
  * rows that follow one another are turned together, since a row of 7 pixels takes as long as one of 16. */
 #define FC_TOGETHER_RUN (64 * VL)
-static __attribute__((noinline)) void FN(panel_fill_together)(const fc_panel *p, const fc_corr *c, const fc_array *x, int64_t n0,
-                                                              int64_t c0, real *dst)
+FC_OUTLINE void FN(panel_fill_together)(const fc_panel *p, const fc_corr *c, const fc_array *x, int64_t n0,
+                                        int64_t c0, real *dst)
 {
     const fc_panel_axis *a = p->axis;
     FN(row_part) part[FC_DIMS];
@@ -165,8 +165,8 @@ static __attribute__((noinline)) void FN(panel_fill_together)(const fc_panel *p,
 
 #define FC_PANEL_PARTS 8 /* phases whose parts are found once for all channels: divisions */
 /* Copies a box's inputs, channels c0 .. c0+channels of `x`, into a panel; positions outside the input become `fill`. */
-static __attribute__((noinline)) void FN(panel_fill)(const fc_panel *p, const fc_corr *c, const fc_array *x, int64_t n0,
-                                                     int64_t n, int64_t c0, real fill, real *dst)
+FC_OUTLINE void FN(panel_fill)(const fc_panel *p, const fc_corr *c, const fc_array *x, int64_t n0,
+                               int64_t n, int64_t c0, real fill, real *dst)
 {
     const fc_panel_axis *a = p->axis;
     const int64_t phases = a[0].phases * a[1].phases * a[2].phases;

@@ -94,8 +94,8 @@ FC_INLINE void FN(dots_of)(const int n, int64_t rows, const real *a, ptrdiff_t l
 }
 
 /* n is 1, 2 or 4; rows <= FC_DOTS / n. `ahead`: how far beyond what is read of `a` memory is asked for, where n is 1; or 0. */
-static __attribute__((noinline)) void FN(dots)(int64_t n, int64_t rows, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb,
-                                               int64_t terms, ptrdiff_t ahead, real *sum)
+FC_OUTLINE void FN(dots)(int64_t n, int64_t rows, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb,
+                         int64_t terms, ptrdiff_t ahead, real *sum)
 {
     switch (n) {
     case 1: FN(dots_of)(1, rows, a, lda, b, ldb, terms, ahead, sum); break;

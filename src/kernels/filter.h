@@ -96,7 +96,7 @@ FC_INLINE void FN(filter_tile)(const int nr, const FN(filter_band) *b)
         break;
 
 /* nr <= FC_FILTER_TAPS rows of a kernel. */
-static __attribute__((noinline)) void FN(filter_rows)(int64_t nr, const FN(filter_band) *b)
+FC_OUTLINE void FN(filter_rows)(int64_t nr, const FN(filter_band) *b)
 {
     switch (nr) {
         FC_FILTER_CASE(1) FC_FILTER_CASE(2) FC_FILTER_CASE(3) FC_FILTER_CASE(4)
@@ -156,8 +156,8 @@ FC_INLINE void FN(near_tile)(const int nr, const real *const *p, ptrdiff_t step,
         FN(near_vectors)(nr, 0, p, step, w, cols, y, ldy, to - n);
 }
 
-static __attribute__((noinline)) void FN(near_rows)(int64_t nr, const real *const *p, ptrdiff_t step, const real *w, int64_t cols,
-                                                    real *y, ptrdiff_t ldy, int64_t from, int64_t to, int stream)
+FC_OUTLINE void FN(near_rows)(int64_t nr, const real *const *p, ptrdiff_t step, const real *w, int64_t cols,
+                              real *y, ptrdiff_t ldy, int64_t from, int64_t to, int stream)
 {
     switch (nr) {
     case 1: FN(near_tile)(1, p, step, w, cols, y, ldy, from, to, stream); break;

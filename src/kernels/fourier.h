@@ -87,7 +87,7 @@ static void FN(transform_part)(const FN(columns) *c, int64_t row, int64_t n, int
 }
 
 /* One vector of columns, in place. */
-static __attribute__((noinline)) void FN(transform)(const FN(columns) *c, int backward)
+FC_OUTLINE void FN(transform)(const FN(columns) *c, int backward)
 {
     int64_t half = c->n / 2;
     if (c->n % 3 == 1) { /* a power of 4 */
@@ -139,7 +139,7 @@ FC_INLINE void FN(spectrum_tile)(const int nv, real *re, real *im, ptrdiff_t ste
     }
 }
 
-static __attribute__((noinline)) void FN(spectrum_row)(real *re, real *im, ptrdiff_t step, const real *w, int64_t cols, int64_t n)
+FC_OUTLINE void FN(spectrum_row)(real *re, real *im, ptrdiff_t step, const real *w, int64_t cols, int64_t n)
 {
     int64_t j = 0;
     for (; j + FC_SPECTRUM_NV * VL <= n; j += FC_SPECTRUM_NV * VL)

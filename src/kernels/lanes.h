@@ -94,7 +94,7 @@ FC_INLINE void FN(fma_lanes_start)(const int nj, int64_t rows, const FN(lanes_jo
 }
 
 /* Any number of rows; nj <= FC_LANES_NJ. */
-static __attribute__((noinline)) void FN(fma_lanes)(int64_t nj, int64_t rows, const FN(lanes_job) *job)
+FC_OUTLINE void FN(fma_lanes)(int64_t nj, int64_t rows, const FN(lanes_job) *job)
 {
     switch (nj) {
     case 1: FN(fma_lanes_start)(1, rows, *job); break;
@@ -107,8 +107,8 @@ static __attribute__((noinline)) void FN(fma_lanes)(int64_t nj, int64_t rows, co
 #define FC_LANES_AHEAD (2 * VL) /* pixels: as many streams as lanes are more than the hardware's prefetcher follows */
 
 /* dst[at[i] + lane] = src[lane*ld + i] for i < n; lanes past `lanes` become zero. `next`: what will be read after src. */
-static __attribute__((noinline)) void FN(to_lanes)(const real *src, ptrdiff_t ld, int64_t lanes, int64_t n, const ptrdiff_t *at,
-                                                   real *dst, const real *next)
+FC_OUTLINE void FN(to_lanes)(const real *src, ptrdiff_t ld, int64_t lanes, int64_t n, const ptrdiff_t *at,
+                             real *dst, const real *next)
 {
     int64_t i = 0;
     for (; n - i > FC_LANES_FEW; i += VL) {
@@ -135,7 +135,7 @@ static __attribute__((noinline)) void FN(to_lanes)(const real *src, ptrdiff_t ld
 }
 
 /* dst[lane*ld + i] = src[i*VL + lane] for i < n, lane < lanes */
-static __attribute__((noinline)) void FN(from_lanes)(const real *src, int64_t n, int64_t lanes, real *dst, ptrdiff_t ld)
+FC_OUTLINE void FN(from_lanes)(const real *src, int64_t n, int64_t lanes, real *dst, ptrdiff_t ld)
 {
     int64_t i = 0;
     for (; n - i > FC_LANES_FEW; i += VL) {

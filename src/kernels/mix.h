@@ -41,15 +41,15 @@ FC_INLINE void FN(mix_tile)(const int m, const int depth, const int add, const r
     {
         FC_UNROLL for (int q = 0; q < depth; q++) s[i][q] = FN(splat)(a[i * row + q * term]);
     }
-    int64_t n = 0, over = (int64_t)((uintptr_t)b % sizeof(vec) / sizeof(real));
-    if (over && width >= FC_MIX_LONG && ldb % VL == 0) { /* loads that straddle cache lines took 1.4 times as long */
-        n = VL - over;
-        FN(mix_lanes)(m, depth, add, 0, s, b, ldb, c, ldc, n);
+    const int64_t over = (int64_t)((uintptr_t)b % sizeof(vec) / sizeof(real));
+    int64_t lanes = over && width >= FC_MIX_LONG && ldb % VL == 0 ? VL - over : VL; /* loads that straddle lines: 1.4 times as long */
+    for (int64_t n = 0; n < width; n += lanes, lanes = VL) {
+        lanes = fc_min(lanes, width - n);
+        if (lanes == VL)
+            FN(mix_lanes)(m, depth, add, 1, s, b + n, ldb, c + n, ldc, VL);
+        else
+            FN(mix_lanes)(m, depth, add, 0, s, b + n, ldb, c + n, ldc, lanes);
     }
-    for (; n + VL <= width; n += VL)
-        FN(mix_lanes)(m, depth, add, 1, s, b + n, ldb, c + n, ldc, VL);
-    if (n < width)
-        FN(mix_lanes)(m, depth, add, 0, s, b + n, ldb, c + n, ldc, width - n);
 }
 
 #define FC_MIX_PART(M, DEPTH)                                                                                \
@@ -69,8 +69,8 @@ FC_INLINE void FN(mix_tile)(const int m, const int depth, const int add, const r
         break;
 
 /* m <= FC_MIX_ROWS rows of c; any depth. */
-static __attribute__((noinline)) void FN(mix_rows)(int64_t m, int64_t depth, const real *a, ptrdiff_t row, ptrdiff_t term,
-                                                   const real *b, ptrdiff_t ldb, int64_t width, FN(dest) to)
+FC_OUTLINE void FN(mix_rows)(int64_t m, int64_t depth, const real *a, ptrdiff_t row, ptrdiff_t term,
+                             const real *b, ptrdiff_t ldb, int64_t width, FN(dest) to)
 {
     int64_t q = 0;
     int add = to.add;
@@ -82,8 +82,8 @@ static __attribute__((noinline)) void FN(mix_rows)(int64_t m, int64_t depth, con
 /* The same for depths of 1, 2, 4 and 8, past the caches: c is aligned, and ldc and the width are whole numbers of vectors. */
 #define FC_MIX_STREAM(M, DEPTH)                                                                    \
     case 16 * M + DEPTH: FN(mix_tile)(M, DEPTH, FC_MIX_PAST, a, row, term, b, ldb, width, c, ldc); break;
-static __attribute__((noinline)) void FN(mix_stream)(int64_t m, int64_t depth, const real *a, ptrdiff_t row, ptrdiff_t term,
-                                                     const real *b, ptrdiff_t ldb, int64_t width, real *c, ptrdiff_t ldc)
+FC_OUTLINE void FN(mix_stream)(int64_t m, int64_t depth, const real *a, ptrdiff_t row, ptrdiff_t term,
+                               const real *b, ptrdiff_t ldb, int64_t width, real *c, ptrdiff_t ldc)
 {
     switch (16 * m + depth) {
         FC_MIX_STREAM(1, 1) FC_MIX_STREAM(1, 2) FC_MIX_STREAM(1, 4) FC_MIX_STREAM(1, 8)

@@ -98,8 +98,8 @@ static inline int FN(missed)(double count, double apart, double squares)
 }
 
 /* sums[0] += x - high, sums[1] += (x - high)^2, of terms q0 to q1. Term q is pixel q % pixels of image q / pixels. */
-static __attribute__((noinline)) void FN(differences)(const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1,
-                                                      real high, double sums[4])
+FC_OUTLINE void FN(differences)(const real *x, ptrdiff_t image, int64_t pixels, int64_t q0, int64_t q1,
+                                real high, double sums[4])
 {
     const vec h = FN(splat)(high);
     vec s0 = FN(zero)(), s1 = s0, s2 = s0, s3 = s0, r0 = s0, r1 = s0, r2 = s0, r3 = s0;
@@ -168,8 +168,8 @@ static inline int64_t FN(before_line)(const real *p, int64_t n)
 }
 
 /* y = (x - high) * scale + shift, past the caches if `stream`. */
-static __attribute__((noinline)) void FN(scale_and_shift)(const real *x, int64_t n, real high, real scale, real shift, int stream,
-                                                          real *y)
+FC_OUTLINE void FN(scale_and_shift)(const real *x, int64_t n, real high, real scale, real shift, int stream,
+                                    real *y)
 {
     vec h = FN(splat)(high), s = FN(splat)(scale), t = FN(splat)(shift);
     const int64_t head = stream ? FN(before_line)(y, n) : 0;
@@ -196,8 +196,8 @@ static __attribute__((noinline)) void FN(scale_and_shift)(const real *x, int64_t
 }
 
 /* to[0] += sum of g, to[1] += sum of g * (x - high), of terms q0 to q1, at most a block of them. */
-static __attribute__((noinline)) void FN(products_of_block)(const real *g, const real *x, ptrdiff_t image, int64_t pixels,
-                                                            int64_t q0, int64_t q1, real high, double *to)
+FC_OUTLINE void FN(products_of_block)(const real *g, const real *x, ptrdiff_t image, int64_t pixels,
+                                      int64_t q0, int64_t q1, real high, double *to)
 {
     vec h = FN(splat)(high), s[4] = {{0}}, r[4] = {{0}};
     ptrdiff_t plane = q0 ? q0 / pixels * image : 0;
@@ -238,7 +238,7 @@ static void FN(products)(const real *g, const real *x, ptrdiff_t image, int64_t 
 
 /* Of n terms that lie together, with d = x - high: to += the sums of d, d^2, v and v * d, where v is g, times weights if there are
  * any. What a gradient needs of a set whose statistics are not known yet, in one pass. */
-static __attribute__((noinline)) void FN(sums_of)(const real *g, const real *x, const real *weight, int64_t n, real high, double to[4])
+FC_OUTLINE void FN(sums_of)(const real *g, const real *x, const real *weight, int64_t n, real high, double to[4])
 {
     const vec h = FN(splat)(high);
     for (int64_t end; n > 0; n -= end, g += end, x += end, weight += weight ? end : 0) {
@@ -271,8 +271,8 @@ static __attribute__((noinline)) void FN(sums_of)(const real *g, const real *x, 
 }
 
 /* gx = g * scale + ((x - high) * slope + shift) */
-static __attribute__((noinline)) void FN(lead_back)(const real *g, const real *x, int64_t n, real high, real scale, real slope,
-                                                    real shift, int stream, real *gx)
+FC_OUTLINE void FN(lead_back)(const real *g, const real *x, int64_t n, real high, real scale, real slope,
+                              real shift, int stream, real *gx)
 {
     vec h = FN(splat)(high), s = FN(splat)(scale), b = FN(splat)(slope), a = FN(splat)(shift);
     const int64_t head = stream ? FN(before_line)(gx, n) : 0;

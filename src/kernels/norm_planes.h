@@ -24,8 +24,8 @@ FC_INLINE void FN(add_plane)(const real *g, const real *x, int64_t n, vec h, vec
 
 /* all[0] = sum of x - high, all[1] = sum of its squares, of all planes; sum[k] = sum of g, product[k] = sum of g * (x - high), of the
  * k-th. Two planes are taken at a time, so that their sums' lanes are added together. */
-static __attribute__((noinline)) void FN(sums_of_planes)(const real *g, const real *x, int64_t n, int64_t planes, real high,
-                                                         double all[2], double *sum, double *product)
+FC_OUTLINE void FN(sums_of_planes)(const real *g, const real *x, int64_t n, int64_t planes, real high,
+                                   double all[2], double *sum, double *product)
 {
     const vec h = FN(splat)(high);
     const int64_t pairs = fc_max(1, FC_NORM_BLOCK / (2 * n)); /* whose differences are added up before they go to `all` */
@@ -51,8 +51,8 @@ static __attribute__((noinline)) void FN(sums_of_planes)(const real *g, const re
 }
 
 /* The same of planes that have guesses of their own, for all four sums. */
-static __attribute__((noinline)) void FN(sums_of_apart)(const real *g, const real *x, int64_t n, int64_t planes, double *high,
-                                                        double *apart, double *squares, double *sum, double *product)
+FC_OUTLINE void FN(sums_of_apart)(const real *g, const real *x, int64_t n, int64_t planes, double *high,
+                                  double *apart, double *squares, double *sum, double *product)
 {
     for (int64_t k = 0; k < planes; k++, g += n, x += n) {
         const real guess = FN(guess)(x, n);
@@ -65,7 +65,7 @@ static __attribute__((noinline)) void FN(sums_of_apart)(const real *g, const rea
 }
 
 /* y = (x - high) * scale + shift */
-static __attribute__((noinline)) void FN(scale_planes)(const real *x, real *y, int64_t n, int64_t planes, const FN(plane_factors) *f)
+FC_OUTLINE void FN(scale_planes)(const real *x, real *y, int64_t n, int64_t planes, const FN(plane_factors) *f)
 {
     for (int64_t k = 0; k < planes; k++, x += n, y += n) {
         const vec h = FN(splat)(f->high[k]), s = FN(splat)(f->scale[k]), t = FN(splat)(f->shift[k]);
@@ -79,8 +79,8 @@ static __attribute__((noinline)) void FN(scale_planes)(const real *x, real *y, i
 }
 
 /* gx = g * scale + ((x - high) * slope + shift) */
-static __attribute__((noinline)) void FN(lead_planes_back)(const real *g, const real *x, real *gx, int64_t n, int64_t planes,
-                                                           const FN(plane_factors) *f)
+FC_OUTLINE void FN(lead_planes_back)(const real *g, const real *x, real *gx, int64_t n, int64_t planes,
+                                     const FN(plane_factors) *f)
 {
     for (int64_t k = 0; k < planes; k++, g += n, x += n, gx += n) {
         const vec h = FN(splat)(f->high[k]), s = FN(splat)(f->scale[k]), b = FN(splat)(f->slope[k]), a = FN(splat)(f->shift[k]);

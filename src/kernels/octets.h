@@ -66,7 +66,7 @@ FC_INLINE void FN(octet_tile)(const int m, const int beside, const FN(octet_job)
     FC_OCTET_TILES(8, BESIDE) FC_OCTET_TILES(4, BESIDE) FC_OCTET_TILES(2, BESIDE) FC_OCTET_TILES(1, BESIDE)
 
 /* Any number of rows. */
-static __attribute__((noinline)) void FN(octet_rows)(int64_t rows, const FN(octet_job) *job)
+FC_OUTLINE void FN(octet_rows)(int64_t rows, const FN(octet_job) *job)
 {
     FN(octet_job) b = *job;
     if (b.row == 1) {

@@ -41,9 +41,9 @@ static inline int64_t FN(segments)(const fc_corr *c, int linear, int64_t p0, int
 
 /* Rows (c, t) for t0 <= t < t1 of `channels` channels from `x` (already at image and first channel): dst[c][t - t0][pixel], a
  * row of `ld` elements of which the segments' `pixels` are written and the rest zeroed. */
-static __attribute__((noinline)) void FN(patches)(const fc_corr *c, const fc_array *x, const real *first, int linear,
-                                                  const FN(segment) *seg, int64_t segments, int64_t pixels, int64_t channels,
-                                                  int64_t t0, int64_t t1, real *dst, int64_t ld)
+FC_OUTLINE void FN(patches)(const fc_corr *c, const fc_array *x, const real *first, int linear,
+                            const FN(segment) *seg, int64_t segments, int64_t pixels, int64_t channels,
+                            int64_t t0, int64_t t1, real *dst, int64_t ld)
 {
     ptrdiff_t per_channel = (t1 - t0) * ld;
     const fc_corr_axis *a = c->axis;

@@ -2,7 +2,7 @@
  * registers, no memory. Returns the flops done. */
 #define FC_CHAINS 12
 
-static __attribute__((noinline)) double FN(peak)(int64_t loops)
+FC_OUTLINE double FN(peak)(int64_t loops)
 {
     vec acc[FC_CHAINS];
     vec x = FN(splat)((real)0.999), y = FN(splat)((real)1e-3);

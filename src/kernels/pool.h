@@ -22,7 +22,7 @@ typedef struct {
 
 /* ---- rows ---- */
 
-static __attribute__((noinline)) vec FN(load_far)(const real *x, ptrdiff_t step, int64_t n)
+FC_OUTLINE vec FN(load_far)(const real *x, ptrdiff_t step, int64_t n)
 {
     vec v = {0};
     for (int i = 0; i < VL && i < n; i++)
@@ -112,8 +112,8 @@ FC_INLINE int FN(stack_all)(const fc_reduction kind, const int dealt, const int 
     return FN(any)(doubt | ((ivec)best[0] == negative_zero) | ((ivec)best[1] == negative_zero));
 }
 
-static __attribute__((noinline)) int FN(stack_far)(fc_reduction kind, const real *x, ptrdiff_t step, FN(taps) rows, int64_t n,
-                                                   FN(found) to, FN(found) odd)
+FC_OUTLINE int FN(stack_far)(fc_reduction kind, const real *x, ptrdiff_t step, FN(taps) rows, int64_t n,
+                             FN(found) to, FN(found) odd)
 {
     return odd.x ? FN(stack_all)(kind, 1, 0, rows.count, x, step, rows, n, to, odd)
                  : FN(stack_all)(kind, 0, 0, rows.count, x, step, rows, n, to, odd);
@@ -224,7 +224,7 @@ static inline vec FN(chunk_sum)(const real *x, int64_t n)
 }
 
 /* Sum of x[0 .. n): of chunks, and of blocks of 64 of them, which keeps the error low. */
-static __attribute__((noinline)) real FN(long_sum)(const real *x, int64_t n)
+FC_OUTLINE real FN(long_sum)(const real *x, int64_t n)
 {
     if (n <= FC_SUM_CHUNK)
         return FN(sum)(FN(chunk_sum)(x, n));

@@ -199,7 +199,7 @@ FC_INLINE void FN(band_switch)(int64_t hb, int64_t nr, const fc_band_kind kind, 
 }
 
 /* A band of hb rows, with a kernel of nr rows. */
-static __attribute__((noinline)) void FN(fma_band)(int64_t hb, int64_t nr, fc_band_kind kind, const FN(band) *b)
+FC_OUTLINE void FN(fma_band)(int64_t hb, int64_t nr, fc_band_kind kind, const FN(band) *b)
 {
     switch (kind) {
     case FC_STEP_1: FN(band_switch)(hb, nr, FC_STEP_1, b); break;
@@ -291,7 +291,7 @@ FC_INLINE void FN(dot_band_tile)(const int hb, const int nr, const int step, con
         break;
 
 /* A band of FC_BAND rows or of one, with a kernel of nr rows. */
-static __attribute__((noinline)) void FN(dot_band)(int64_t hb, int64_t nr, int step, const FN(dot) *b)
+FC_OUTLINE void FN(dot_band)(int64_t hb, int64_t nr, int step, const FN(dot) *b)
 {
     switch (nr) {
         FC_DOT_CASE(1) FC_DOT_CASE(2) FC_DOT_CASE(3) FC_DOT_CASE(4) FC_DOT_CASE(5)
