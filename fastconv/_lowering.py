@@ -39,9 +39,11 @@ from fastconv._ops import (
 )
 
 __all__ = [
+    "IDLE",
     "channel_sum_plan",
     "classes_plan",
     "conv_plan",
+    "dtype_number",
     "elementwise_plan",
     "filter_plan",
     "local_plan",
@@ -53,10 +55,11 @@ __all__ = [
     "window_plan",
 ]
 
-_IDLE = (1, 1, 1, 1, 1, 0, 0)
+#: An axis that does nothing.
+IDLE = (1, 1, 1, 1, 1, 0, 0)
 
 
-def _kind(dtype: np.dtype[Any]) -> int:
+def dtype_number(dtype: np.dtype[Any]) -> int:
     """Return the dtype's number in fastconv.h."""
     return 0 if dtype == np.float32 else 1
 
@@ -71,7 +74,7 @@ def _spatial_slots(axes: Sequence[Axis]) -> tuple[list[tuple[int, ...]], list[in
         else:
             slots.append(next_slot)
             next_slot += 1
-    full: list[tuple[int, ...]] = [_IDLE] * (3 - len(kept))
+    full: list[tuple[int, ...]] = [IDLE] * (3 - len(kept))
     full += [(a.size, a.out, a.kernel, a.stride, a.dilation, a.lo, a.hi) for a in kept]
     return full, slots
 
@@ -93,7 +96,7 @@ def conv_plan(
     }[op]
     return _engine.Plan(
         op,
-        _kind(dtype),
+        dtype_number(dtype),
         problem.batch,
         problem.groups,
         problem.in_channels,
@@ -129,12 +132,12 @@ def matmul_plan(
     slot_b, inner_b = ((1, 0), k) if turn_b else ((0, 1), n)
     return _engine.Plan(
         MATMUL,
-        _kind(dtype),
+        dtype_number(dtype),
         m,
         1,
         k,
         n,
-        [_IDLE] * 3,
+        [IDLE] * 3,
         (slot_a, slot_b, (0,), (0, 1)),
         "matmul",
         current_isa(),
@@ -159,10 +162,10 @@ def whole_plan(problem: ConvProblem, op: int, dtype: np.dtype[Any], slope: float
 def channel_sum_plan(shape: tuple[int, ...], channel: int, dtype: np.dtype[Any]) -> _engine.Plan:
     """Plan the sum of a C-contiguous array over all axes but `channel`."""
     batch, channels, pixels = math.prod(shape[:channel]), shape[channel], math.prod(shape[channel + 1 :])
-    axes: list[tuple[int, ...]] = [_IDLE, _IDLE, (pixels, pixels, 1, 1, 1, 0, 0)]
+    axes: list[tuple[int, ...]] = [IDLE, IDLE, (pixels, pixels, 1, 1, 1, 0, 0)]
     return _engine.Plan(
         CHANNEL_SUM,
-        _kind(dtype),
+        dtype_number(dtype),
         batch,
         1,
         channels,
@@ -204,10 +207,10 @@ def elementwise_plan(
     """
     size = math.prod(shape)
     plane = plane or (math.prod(shape[2:]) if channels > 1 else size)
-    axes: list[tuple[int, ...]] = [_IDLE, (channels, 1, 1, 1, 1, 0, 0), (plane, 1, 1, 1, 1, 0, 0)]
+    axes: list[tuple[int, ...]] = [IDLE, (channels, 1, 1, 1, 1, 0, 0), (plane, 1, 1, 1, 1, 0, 0)]
     return _engine.Plan(
         ELEMENTWISE,
-        _kind(dtype),
+        dtype_number(dtype),
         1,
         1,
         size,
@@ -227,12 +230,12 @@ def loss_plan(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], divisor: 
     size = math.prod(shape)
     return _engine.Plan(
         LOSS_SUM if divisor else LOSS,
-        _kind(dtype),
+        dtype_number(dtype),
         1,
         1,
         size,
         size,
-        [_IDLE] * 3,
+        [IDLE] * 3,
         ((0, 1), (0, 1), (1,), (0, 1)),
         name,
         current_isa(),
@@ -280,12 +283,12 @@ def _lines_plan(
     outer, lines, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
     return _engine.Plan(
         op,
-        _kind(dtype),
+        dtype_number(dtype),
         outer,
         1,
         lines,
         lines,
-        [_IDLE, _IDLE, (inner, 1, 1, 1, 1, 0, 0)],
+        [IDLE, IDLE, (inner, 1, 1, 1, 1, 0, 0)],
         ((0, 1), (0, 1), (1,), (0, 1)),
         name,
         current_isa(),
@@ -301,12 +304,12 @@ def optimize_plan(rule: str, size: int, dtype: np.dtype[Any]) -> _engine.Plan:
     """Plan an optimizer's step (src/updates.inc) on `size` parameters."""
     return _engine.Plan(
         OPTIMIZE,
-        _kind(dtype),
+        dtype_number(dtype),
         1,
         1,
         size,
         size,
-        [_IDLE] * 3,
+        [IDLE] * 3,
         ((0, 1), (0, 1), (1,), (0, 1)),
         rule,
         current_isa(),
@@ -326,7 +329,7 @@ def local_plan(problem: LocalProblem, op: int, dtype: np.dtype[Any], algorithm: 
     spatial = tuple(range(2 + idle, 5))
     data = (*((0,) if conv.batched else ()), 1, *spatial)
     weight, terms = (0, 1), math.prod(conv.weight_shape[1:])
-    axes: list[tuple[int, ...]] = [_IDLE] * idle
+    axes: list[tuple[int, ...]] = [IDLE] * idle
     axes += [(a.size, a.out, a.kernel, a.stride, a.dilation, a.lo, a.hi) for a in conv.axes]
     slots, inner, shape = {
         LOCAL: ((data, weight, (1, *spatial), data), (0, terms, 0, 0), conv.output_shape),
@@ -335,7 +338,7 @@ def local_plan(problem: LocalProblem, op: int, dtype: np.dtype[Any], algorithm: 
     }[op]
     return _engine.Plan(
         op,
-        _kind(dtype),
+        dtype_number(dtype),
         conv.batch,
         conv.groups,
         conv.in_channels,
@@ -373,7 +376,7 @@ def window_plan(
         cost *= max(a.out * min(a.kernel, a.size), a.size)
     return _engine.Plan(
         op,
-        _kind(dtype),
+        dtype_number(dtype),
         problem.batch,
         1,
         problem.channels,
@@ -403,10 +406,10 @@ def filter_plan(
     """
     planes, high, elements = shape
     sizes = (high, elements // step)
-    axes: list[tuple[int, ...]] = [_IDLE]
+    axes: list[tuple[int, ...]] = [IDLE]
     axes += [(n, n, k, 1, 1, lo, k - 1 - lo) for n, k, lo in zip(sizes, kernel, before, strict=True)]
     slots = ((0, 3, 4), (4,) if algorithm == "separable" else (3, 4), (0,), (0, 3, 4))
     cost = float(planes) * high * elements * (sum(kernel) if algorithm == "separable" else math.prod(kernel))
     return _engine.Plan(
-        FILTER, _kind(dtype), planes, 1, step, step, axes, slots, algorithm, current_isa(), cost, outside
+        FILTER, dtype_number(dtype), planes, 1, step, step, axes, slots, algorithm, current_isa(), cost, outside
     )

@@ -10,6 +10,7 @@ import numpy as np
 from fastconv import _check, _engine, _ops, plan
 from fastconv._check import Array
 from fastconv._config import current_isa
+from fastconv._lowering import IDLE, dtype_number
 from fastconv._threads import current
 from fastconv.functional._gradients import Three
 
@@ -25,7 +26,6 @@ __all__ = [
     "prepared",
 ]
 
-_IDLE = (1, 1, 1, 1, 1, 0, 0)
 _FLAT: Any = ((0, 1),) * 4
 
 Needs = tuple[bool, bool, bool]
@@ -49,8 +49,8 @@ def planned(
     op: int, name: str, x: Array, s: Sets, flags: int = 0, eps: float = 0.0, padding: tuple[int, int] = (0, 0)
 ) -> _engine.Plan:
     """Plan a normalisation of x, see src/algorithms/norm*.c."""
-    axes: list[tuple[int, ...]] = [_IDLE, _IDLE, (s.pixels, s.pixels, 1, 1, 1, *padding)]
-    kind, cost = 0 if x.dtype == np.float32 else 1, 4.0 * s.batch * s.sets * s.slices * s.pixels
+    axes: list[tuple[int, ...]] = [IDLE, IDLE, (s.pixels, s.pixels, 1, 1, 1, *padding)]
+    kind, cost = dtype_number(x.dtype), 4.0 * s.batch * s.sets * s.slices * s.pixels
     counts, inner = (s.batch, s.sets, s.slices, s.period), (1, 1, 1, 1)
     return _engine.Plan(
         op, kind, *counts, axes, _FLAT, name, current_isa(), cost, flags, divisor=eps, shape=x.shape, inner=inner
